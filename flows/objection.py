@@ -1,0 +1,127 @@
+"""GALAT: that was not me, or not mine. Undoes or halts what this phone was told about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flows.flow import Flow, is_open
+from flows.records import Answered, Args, Cancel, Option, Unlink
+from flows.screens import decide, end, menu
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something this phone may object to: a request (`ref` is its ticket) or a link (`ref` is the other phone)."""
+
+    kind: str
+    ref: str
+    account: str
+    context: int = 0
+
+
+class Objection(Flow):
+    """A new link ends, a disconnection is cancelled, a name transfer waits until staff have looked."""
+
+    name = "objection"
+    intents = {"WRONG": "start"}
+    aside = True
+    screens = {
+        "start": decide(),
+        "pick": menu("none", items="told", field="told"),
+        "act": decide(),
+        "unlinked": end(),
+        "cancelled": end(),
+        "held": end(),
+        "nothing": end(),
+    }
+    rules = (
+        # on screen  answer   go to        only if             and then
+        ("start",    "enter", "nothing",   "has_nothing"),
+        ("start",    "enter", "pick",      "has_several"),
+        ("start",    "enter", "act"),
+        ("pick",     "told",  "act"),
+        ("pick",     "none",  "nothing"),
+        ("act",      "enter", "nothing",   "is_gone"),
+        ("act",      "enter", "unlinked",  "is_link",          "unlink"),
+        ("act",      "enter", "cancelled", "is_disconnection", "cancel"),
+        ("act",      "enter", "held",      "",                 "hold"),
+    )  # fmt: skip
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """What this phone was told about, and its own requests of the kinds that can be called back."""
+        since = self.facts.now - self.facts.policy.objection
+        open_tickets = {r.ticket for r in self.facts.requests if is_open(r)}
+        told = {
+            (c.kind, c.ref): Told(c.kind, c.ref, c.account, c.id)
+            for c in self.facts.contexts
+            if c.kind == "link" or (c.kind in ("disconnection", "name_transfer") and c.ref in open_tickets)
+        }
+        for r in self.facts.requests:
+            if r.phone == self.conversation.phone and r.service == "disconnection" and is_open(r) and r.filed >= since:
+                told.setdefault((r.service, r.ticket), Told(r.service, r.ticket, r.account))
+        return tuple(told.values())
+
+    @property
+    def the_one(self) -> Told | None:
+        """The one objected to: chosen, named by its ticket, or the only one."""
+        told = self.told
+        if "told" in self.answers:
+            return next((t for t in told if t.ref == self.answers["told"]), None)
+        named = [t for t in told if t.ref == self.said.ticket]
+        return named[0] if named else told[0] if len(told) == 1 else None
+
+    def has_nothing(self) -> bool:
+        """Nothing to object to."""
+        return not self.told
+
+    def has_several(self) -> bool:
+        """More than one, and none named."""
+        return self.the_one is None
+
+    def is_gone(self) -> bool:
+        """Settled in the meantime."""
+        return self.the_one is None
+
+    def is_link(self) -> bool:
+        """A phone was linked to the account."""
+        return self.the_one is not None and self.the_one.kind == "link"
+
+    def is_disconnection(self) -> bool:
+        """The connection is to be cut."""
+        return self.the_one is not None and self.the_one.kind == "disconnection"
+
+    def unlink(self) -> None:
+        """The new link ends."""
+        told = self._settled()
+        self.effects.append(Unlink(told.account, told.ref))
+
+    def cancel(self) -> None:
+        """The request ends."""
+        self.effects.append(Cancel(self._settled().ref))
+
+    def hold(self) -> None:
+        """The request waits until staff have looked."""
+        self.effects.append(Cancel(self._settled().ref, held=True))
+
+    def _settled(self) -> Told:
+        told = self.the_one
+        assert told is not None
+        self.kept = told
+        if told.context:
+            self.effects.append(Answered(told.context))
+        return told
+
+    def pick_items(self) -> tuple[Option, ...]:
+        """Each by kind and account."""
+        return tuple(Option("told", t.ref, {"kind": f"told_{t.kind}", "account": t.account}) for t in self.told)
+
+    def unlinked_args(self) -> Args:
+        """Which account."""
+        return {"account": self.kept.account}
+
+    def cancelled_args(self) -> Args:
+        """Which account and request."""
+        return {"account": self.kept.account, "ticket": self.kept.ref}
+
+    held_args = cancelled_args

@@ -1,0 +1,361 @@
+"""The values that cross the walls: what a conversation is, what a step is told, and what it answers.
+
+All of them are frozen. Money is whole paise, times are aware, phone numbers are E.164 (`+91...`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+Channel = Literal["ussd", "sms", "missed"]
+Area = Literal["urban", "rural"]
+#: Values for the slots of a text or of an option's label, by slot name.
+Args = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A person's or a place's name in both scripts; either may be empty."""
+
+    deva: str = ""
+    latin: str = ""
+
+
+# --- what the company knows -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """One month's bill as the billing system sent it; nothing in it is computed here.
+
+    `amount` is what is payable by `due`; `current`, `arrears` and `surcharge` (the late charge) are its parts. All paise.
+    `basis` is the meter status printed on Bihar bills: OK, MD (meter defective), LK (locked): anything but OK is an average bill.
+    `free` says that the free-units scheme was applied.
+    """
+
+    account: str
+    number: str
+    month: date
+    due: date
+    amount: int
+    current: int = 0
+    arrears: int = 0
+    surcharge: int = 0
+    previous: int = 0
+    present: int = 0
+    units: int = 0
+    basis: str = "OK"
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """The last payment on an account, in paise."""
+
+    on: date
+    amount: int
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One connection (contract account) with what a conversation may need of it.
+
+    `load` is the sanctioned load in watts. `balance` is the prepaid balance in paise, None for a postpaid account.
+    `phones` are the linked phones. `transformer` may be unknown (empty).
+    """
+
+    account: str
+    name: Name
+    meter: str
+    area: Area
+    pin: str
+    section: str
+    feeder: str
+    transformer: str
+    load: int
+    phases: int = 1
+    balance: int | None = None
+    balance_on: date | None = None
+    bill: Bill | None = None
+    payment: Payment | None = None
+    phones: tuple[str, ...] = ()
+
+    @property
+    def dues(self) -> int:
+        """What must be paid now, in paise; a credit is no dues."""
+        return max(0, self.bill.amount) if self.bill else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Feeder:
+    """An 11 kV feeder, as people of the place may know it."""
+
+    code: str
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request or complaint that staff work off. `asset` is what it is about when that is shared: a transformer."""
+
+    ticket: str
+    service: str
+    state: str
+    filed: datetime
+    since: datetime
+    account: str = ""
+    asset: str = ""
+    phone: str = ""
+    due: datetime | None = None
+    reports: int = 1
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a message we sent may be answered with: `kind` says which, `ref` names the thing (a ticket, a phone)."""
+
+    id: int
+    kind: str
+    account: str
+    ref: str
+    until: datetime
+
+
+# --- the conversation -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One line a person can choose: `name` is the trigger, `value` what is kept as the answer (the name if empty)."""
+
+    name: str
+    value: str = ""
+    args: Args = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a conversation stands: the flow, its screen (none: nothing is asked), the answers so far, and the way back."""
+
+    flow: str = "menu"
+    screen: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    trail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One phone's conversation, the same row for USSD and SMS.
+
+    `shown` holds name and value of the options last shown, in their order; `pages` the finished pages of the last screen
+    when there is more than one. `held` is a place to return to. `session` and `heard` tell how much of a USSD session's
+    cumulative text has been taken in. `ahead` are inputs dialled before the phone had a language.
+    """
+
+    phone: str
+    lang: str = ""
+    place: Place = field(default_factory=Place)
+    held: Place | None = None
+    shown: tuple[tuple[str, str], ...] = ()
+    pages: tuple[str, ...] = ()
+    page: int = 0
+    tries: int = 0
+    session: str = ""
+    heard: str = ""
+    ahead: tuple[Said, ...] = ()
+    seen: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One thing a person said, already understood as far as words go (see messages/understand.py).
+
+    `number` is the input as ASCII digits if it is a number in any script, else empty. `intent` is the keyword that was
+    recognised with certainty, `guesses` near misses, which are only ever asked about. `answers` are option names the words
+    may stand for. `account` and `pin` are numbers of that shape named beside a keyword, `words` what follows the keyword.
+    `register` is the language it was written in, as far as that can be told. `aadhaar` says that an Aadhaar-looking number
+    was masked in it.
+    """
+
+    raw: str = ""
+    number: str = ""
+    intent: str = ""
+    guesses: tuple[str, ...] = ()
+    answers: frozenset[str] = frozenset()
+    account: str = ""
+    ticket: str = ""
+    pin: str = ""
+    words: str = ""
+    register: str = ""
+    aadhaar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The company's rules as numbers. Every one is a setting with a source note: see gateway/settings.py.
+
+    `limits` gives the time limit of a service in an area. `phone_from_load` (watts) and `phone_from_date` open new
+    connections by phone. `test_fee` is the meter test fee in paise by number of phases. `objection` is how long GALAT undoes
+    a disconnection or halts a name transfer, `link_objection` a new link. `resume` is how long an unfinished conversation
+    is offered again, `idle` how long a question stays open at all.
+    """
+
+    limits: Mapping[tuple[str, Area], timedelta]
+    priority_load: int
+    phone_from_load: int
+    phone_from_date: date
+    test_fee: Mapping[int, int]
+    objection: timedelta
+    link_objection: timedelta
+    resume: timedelta
+    idle: timedelta
+    guesses_a_day: int
+    bill_to_unlinked: Literal["none", "amount_only", "full"]
+    free_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a step may need to know, read in the same transaction before it.
+
+    `linked` are this phone's accounts, `known` those and any account named in the message or the answers. `requests` are
+    the open ones of this phone, of those accounts and of their transformers, and any named by ticket. `feeders` are those
+    that serve a PIN code named in the message or the answers. `guesses` counts today's wrong guesses of this phone.
+    """
+
+    now: datetime
+    channel: Channel
+    ticket: str
+    policy: Policy
+    linked: tuple[Consumer, ...] = ()
+    known: Mapping[str, Consumer] = field(default_factory=dict)
+    requests: tuple[Request, ...] = ()
+    feeders: Mapping[str, tuple[Feeder, ...]] = field(default_factory=dict)
+    contexts: tuple[Context, ...] = ()
+    guesses: int = 0
+    opted_out: bool = False
+
+
+# --- what a step answers --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text to be said later in whatever language: the screen's words with values, the options, and lines put on top."""
+
+    flow: str
+    screen: str
+    args: Args = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
+    top: tuple[str, ...] = ()
+    back: bool = False
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Open a request under the fresh ticket. `due` is its time limit; `priority` puts it in the larger-loads queue.
+
+    `unverified` says that the phone is not one of the account's linked phones: staff check identity first.
+    """
+
+    service: str
+    ticket: str
+    account: str = ""
+    asset: str = ""
+    pin: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    due: datetime | None = None
+    priority: bool = False
+    unverified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Add this phone to the open request about the same asset."""
+
+    ticket: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Add what a person sent afterwards (a name, an address) to their request."""
+
+    ticket: str
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The objecting word: the request ends as cancelled (`held` False) or waits for staff to look (`held` True)."""
+
+    ticket: str
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Link this phone to an account."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """End the link of a phone to an account."""
+
+    account: str
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A wrong guess at an account or at its second fact, counted per phone and day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply context has been answered and is closed."""
+
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a text to other phones: to `phone`, or, if that is empty, to every phone linked to `account` but the speaker's.
+
+    `context` names what the text may be answered with, until `until`.
+    """
+
+    text: Text
+    account: str = ""
+    phone: str = ""
+    context: str = ""
+    ref: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Information messages off or on for this phone."""
+
+    on: bool
+
+
+Effect = File | Join | Note | Cancel | Link | Unlink | Guess | Answered | Tell | Mute
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a step makes of what was said. `text` None: the page at `conversation.page`, already cut, is shown."""
+
+    conversation: Conversation
+    text: Text | None
+    effects: tuple[Effect, ...] = ()

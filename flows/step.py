@@ -1,0 +1,277 @@
+"""step(conversation, said, facts) -> Turn: the whole machine in one function.
+
+Back, more, home, a bad answer, keywords, type-ahead, resuming and expiry live here, once, for every flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flows import FLOWS, INTENTS
+from flows.flow import Flow
+from flows.records import Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn
+from flows.screens import INDEX, Bad, Screen
+
+#: From this many bad answers in a row on, the help line is named above the screen.
+TRIES = 3
+HOME = Place("menu", "start")
+
+
+def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False) -> Turn:
+    """Take in what a person said, one input after the other, and answer the last one taken.
+
+    `dialled` says that a USSD session begins: the first screen (or the offer to go on with what was left unfinished) comes
+    before any input. Several inputs are type-ahead, which stops at the first bad answer, at a deliberate screen, and
+    after anything was done.
+    """
+    conversation = _settle(conversation, facts)
+    if dialled or not said:
+        turn = _dial(conversation, said, facts)
+        if turn.conversation.ahead:
+            return turn
+    else:
+        turn = Turn(conversation, None)
+    effects: list[Effect] = []
+    for index, one in enumerate(said):
+        after = _hear(turn.conversation, one, facts)
+        if index and not one.number and after.text and after.text.top:
+            break  # a word behind a keyword that fits nothing here: it asked for nothing by itself
+        turn = after
+        effects += turn.effects
+        if turn.effects or (turn.text and turn.text.top) or not _takes_ahead(turn.conversation):
+            break
+    if turn.conversation.ahead and turn.conversation.lang and turn.conversation.place.screen == "home":
+        ahead, conversation = turn.conversation.ahead, replace(turn.conversation, ahead=())
+        later = step(conversation, ahead, facts)
+        return replace(later, effects=(*effects, *later.effects))
+    return replace(turn, effects=tuple(effects))
+
+
+# --- where a conversation begins and what it forgets --------------------------------------------------------------------
+
+
+def _settle(conversation: Conversation, facts: Facts) -> Conversation:
+    """Drop what is too old to be meant, or what this version of the flows does not know any more."""
+    for place in (conversation.place, conversation.held or Place()):
+        flow = FLOWS.get(place.flow)
+        if flow is None or (place.screen and place.screen not in flow.screens):
+            return _forget(conversation)
+    if conversation.seen and facts.now - conversation.seen > facts.policy.idle:
+        return _forget(conversation)
+    return conversation
+
+
+def _forget(conversation: Conversation) -> Conversation:
+    return replace(conversation, place=Place(), held=None, shown=(), pages=(), page=0, tries=0)
+
+
+def _dial(conversation: Conversation, said: Sequence[Said], facts: Facts) -> Turn:
+    """The first screen of a USSD session: the language, the unfinished request, or home."""
+    place = conversation.place
+    if not conversation.lang:
+        return _enter(replace(_forget(conversation), ahead=tuple(said)), Place("welcome", "language"), facts, Said())
+    fresh = conversation.seen is not None and facts.now - conversation.seen <= facts.policy.resume
+    left_over = place if _is_unfinished(place) else conversation.held if conversation.held and place.screen == "unfinished" else None
+    if left_over and fresh and not said:
+        return _enter(replace(_forget(conversation), held=left_over), Place("menu", "unfinished"), facts, Said())
+    return _enter(_forget(conversation), HOME, facts, Said())
+
+
+def _is_unfinished(place: Place) -> bool:
+    """Whether somebody would be sorry to lose this place: a service begun, not a menu or a bill looked at."""
+    return bool(place.screen) and FLOWS[place.flow].files and bool(place.trail)
+
+
+# --- one input ----------------------------------------------------------------------------------------------------------
+
+
+def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
+    """Take in one input."""
+    if not conversation.lang and (said.intent or not conversation.place.screen):
+        conversation = replace(conversation, lang=said.register or "hi-Latn")
+        turn = _hear(conversation, said, facts)
+        welcome = Tell(Text("sms", "welcome"), phone=conversation.phone)
+        return replace(turn, effects=(*turn.effects, welcome))
+    place = conversation.place
+    if not place.screen:
+        return _unasked(conversation, said, facts)
+    if said.number == "9" and conversation.page + 1 < len(conversation.pages):
+        return Turn(replace(conversation, page=conversation.page + 1, tries=0), None)
+    if said.number == "0":
+        return _back(conversation, facts)
+    walk = FLOWS[place.flow](conversation, place, facts, said)
+    screen = walk.screens[place.screen]
+    chosen = _chosen(conversation, said)
+    if chosen is None:
+        if said.intent in INTENTS:
+            return _keyword(conversation, said, facts)
+        if screen.reader is None:
+            return _again(walk, Bad("option"))
+        value = screen.reader(said, walk)
+        if isinstance(value, Bad):
+            return _again(walk, value)
+        chosen = ("given", value)
+    answer, value = chosen
+    walk.answers[screen.field or place.screen] = value or answer
+    walk.take(answer)
+    return _arrive(walk, came_from=place.screen)
+
+
+def _chosen(conversation: Conversation, said: Said) -> tuple[str, str] | None:
+    """The option shown under this number, or the only one these words stand for."""
+    shown = conversation.shown
+    if said.number:
+        index = INDEX.get(said.number.lstrip("0"), len(shown))
+        return shown[index] if index < len(shown) else None
+    meant = [option for option in shown if option[0] in said.answers]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _back(conversation: Conversation, facts: Facts) -> Turn:
+    """One page back, else one screen back with its answer kept, else home."""
+    if conversation.page:
+        return Turn(replace(conversation, page=conversation.page - 1, tries=0), None)
+    place = conversation.place
+    if not place.trail:
+        return _enter(_forget(conversation), HOME, facts, Said()) if conversation.lang else _dial(conversation, (), facts)
+    back = replace(place, screen=place.trail[-1], trail=place.trail[:-1])
+    return _show(FLOWS[place.flow](replace(conversation, tries=0), back, facts, Said()))
+
+
+def _again(walk: Flow, bad: Bad) -> Turn:
+    """The same screen with the reason on top; after some tries with the help line; too many wrong guesses end it."""
+    conversation = replace(walk.conversation, tries=walk.conversation.tries + 1)
+    facts, effects = walk.facts, (Guess(),) if bad.guess else ()
+    if bad.guess and facts.guesses + 1 >= facts.policy.guesses_a_day:
+        turn = _enter(_forget(conversation), Place("menu", "locked"), facts, Said())
+        return replace(turn, effects=effects)
+    walk.conversation = conversation
+    turn = _show(walk, top=(bad.why, "help_line") if conversation.tries >= TRIES else (bad.why,))
+    return replace(turn, effects=effects)
+
+
+def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
+    """Something said while nothing is asked: a keyword, a number that speaks for itself, or a word to guess at."""
+    if said.intent in INTENTS:
+        return _keyword(conversation, said, facts)
+    if said.account:
+        return _keyword(conversation, replace(said, intent="BILL"), facts)
+    if said.ticket:
+        return _keyword(conversation, replace(said, intent="STATUS"), facts)
+    if said.number:
+        return _enter(_forget(conversation), HOME, facts, said)
+    conversation = replace(conversation, tries=conversation.tries + 1)
+    screen = "guess" if said.guesses else "unknown"
+    return _enter(conversation, Place("menu", screen), facts, said)
+
+
+def _keyword(conversation: Conversation, said: Said, facts: Facts) -> Turn:
+    """Enter where the keyword leads. An aside (help, language ...) holds the open question; anything else replaces it."""
+    flow, screen = INTENTS[said.intent]
+    place = conversation.place
+    if FLOWS[flow].aside:
+        held = place if place.screen and not FLOWS[place.flow].aside else conversation.held
+        return _enter(replace(_forget(conversation), held=held), Place(flow, screen), facts, said)
+    named = facts.known.get(said.account)
+    answers = {"account": said.account} if named else {}
+    turn = _enter(_forget(conversation), Place(flow, screen, answers), facts, said)
+    if said.account and "ca" in FLOWS[flow].screens:
+        walk = FLOWS[flow](conversation, Place(flow, "ca"), facts, said)
+        ca = walk.screens["ca"]
+        value = ca.reader(said, walk) if ca.reader else said.account
+        if isinstance(value, Bad):
+            return _again(walk, value)
+    return turn
+
+
+# --- arriving -----------------------------------------------------------------------------------------------------------
+
+
+def _enter(conversation: Conversation, place: Place, facts: Facts, said: Said) -> Turn:
+    """Go to a place and show what stands there."""
+    return _arrive(FLOWS[place.flow](conversation, place, facts, said))
+
+
+def _arrive(walk: Flow, came_from: str = "") -> Turn:
+    """Follow decisions and jumps until a screen with words, and show it."""
+    walk.conversation = replace(walk.conversation, tries=0 if came_from else walk.conversation.tries)
+    while True:
+        screen = walk.screens[walk.state]
+        if screen.kind == "decide":
+            walk.take("enter")
+        elif screen.kind == "goto":
+            walk = _leave(walk, screen.to)
+            came_from = ""
+        elif screen.kind == "keyword":
+            walk = _leave(walk, ".".join(INTENTS[walk.answers[screen.field]]))
+            came_from = ""
+        elif screen.kind == "resume":
+            walk = _return(walk)
+            came_from = ""
+        else:
+            break
+    if came_from:
+        trail = walk.trail
+        walk.trail = trail[: trail.index(walk.state)] if walk.state in trail else (*trail, came_from)
+        if walk.state == came_from:
+            walk.trail = trail
+    return _show(walk)
+
+
+def _leave(walk: Flow, to: str) -> Flow:
+    """Another flow's walk, which takes along the account and what was done."""
+    flow, screen = to.split(".")
+    answers = {"account": walk.answers["account"]} if walk.answers.get("account") else {}
+    onward = FLOWS[flow](replace(walk.conversation, lang=walk.lang), Place(flow, screen, answers), walk.facts, walk.said)
+    onward.effects = walk.effects
+    return onward
+
+
+def _return(walk: Flow) -> Flow:
+    """The walk at the held place, or at home."""
+    conversation = replace(walk.conversation, lang=walk.lang, held=None)
+    place = walk.conversation.held or HOME
+    back = FLOWS[place.flow](conversation, place, walk.facts, walk.said)
+    back.effects = walk.effects
+    return back
+
+
+def _show(walk: Flow, top: tuple[str, ...] = ()) -> Turn:
+    """The current screen as a text to be said, and the conversation as it stands now."""
+    screen = walk.screens[walk.state]
+    options = walk.options()
+    if walk.said.aadhaar:
+        top = ("aadhaar", *top)
+    text = Text(
+        flow=walk.name,
+        screen=walk.state,
+        args=walk.args(),
+        options=options,
+        top=top,
+        back=screen.kind != "end" and not (walk.name == "menu" and walk.state == "home") and bool(walk.conversation.lang),
+        ends=screen.kind == "end",
+    )
+    conversation = replace(walk.conversation, lang=walk.lang, pages=(), page=0)
+    if text.ends:
+        held = conversation.held
+        conversation = replace(conversation, place=held or Place(), held=None, shown=_shown_at(held, walk))
+    else:
+        place = Place(walk.name, walk.state, walk.answers, walk.trail)
+        conversation = replace(conversation, place=place, shown=tuple((o.name, o.value) for o in options))
+    return Turn(conversation, text, tuple(walk.effects))
+
+
+def _shown_at(place: Place | None, walk: Flow) -> tuple[tuple[str, str], ...]:
+    """The options of a question that stays open behind an aside."""
+    if place is None:
+        return ()
+    held = FLOWS[place.flow](walk.conversation, place, walk.facts, Said())
+    return tuple((o.name, o.value) for o in held.options())
+
+
+def _takes_ahead(conversation: Conversation) -> bool:
+    """Whether type-ahead may go on at the screen now shown."""
+    place = conversation.place
+    screen: Screen | None = FLOWS[place.flow].screens.get(place.screen)
+    return screen is not None and not screen.deliberate

@@ -1,0 +1,39 @@
+"""The carriers: one file each, all shaped alike. A new one is a file here and its name in CARRIERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from flows.records import Channel
+from gateway.records import Inbound, OptOut, Outcome, OutboundMessage, Report, SessionEnd
+from messages import Limits, Reply
+
+Heard = Inbound | SessionEnd | Report | OptOut
+
+
+class Unreadable(Exception):
+    """A webhook that nobody could answer: the message names the field and what is wrong with it, and never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One webhook of a carrier: `hear` reads the form (and headers, lower case) or raises Unreadable; `answer` writes the
+    body for a Reply (None for doors that are only acknowledged)."""
+
+    hear: Callable[[Mapping[str, str], Mapping[str, str]], Heard]
+    answer: Callable[[Reply], bytes] | None = None
+
+
+class Carrier(Protocol):
+    """A way to people's phones: doors by name (mounted at /in/<carrier>/<secret>/<door>), limits, and sending."""
+
+    name: str
+    doors: Mapping[str, Door]
+
+    def limits(self, channel: Channel) -> Limits:
+        """What fits on a phone behind this carrier."""
+
+    def send(self, message: OutboundMessage) -> Outcome:
+        """Try once to send; never raises for trouble on the carrier's side; bounded in time."""

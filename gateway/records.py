@@ -1,0 +1,118 @@
+"""What the gateway passes between carriers, the hop, the store and the outbox. All frozen, times aware, phones E.164."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from flows.records import Channel
+
+#: What becomes of a send whose fate is unknown: `once` is not sent again, `must_arrive` is, `fresh` is sent again only
+#: while its content is still true (until `expires`).
+DeliveryClass = Literal["once", "must_arrive", "fresh"]
+#: Answers to people leave before notices about requests, and those before bulk.
+Lane = Literal["live", "notice", "bulk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One thing a carrier brought: a USSD hop, an SMS, a missed call.
+
+    `id` is unique per carrier and the same when the carrier brings it again. `session` is the USSD session; `text` is what
+    the carrier sent: for a USSD carrier with `cumulative` text all inputs so far joined by `*`, else this input alone.
+    `dialled` are inputs that were part of the dialled code (`*code*6#`). `lost` says that the session was alive at the
+    carrier before this hop, whether or not we know it.
+    """
+
+    id: str
+    carrier: str
+    phone: str
+    channel: Channel
+    text: str
+    at: datetime
+    session: str = ""
+    cumulative: bool = True
+    dialled: tuple[str, ...] = ()
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """The carrier's word that a USSD session is over; it may come late, twice or never."""
+
+    carrier: str
+    session: str
+    phone: str
+    status: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A delivery report: `reference` is the carrier's message id, `status` as the carrier spells it, `state` as we do."""
+
+    carrier: str
+    reference: str
+    status: str
+    state: Literal["sent", "delivered", "failed", "unknown"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """The carrier's word that a phone wants no bulk messages."""
+
+    carrier: str
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundMessage:
+    """One SMS on its way out. `template` is the key and language of its text, `attempt` counts from 1."""
+
+    id: int
+    phone: str
+    text: str
+    encoding: Literal["gsm7", "ucs2"]
+    parts: int
+    template: str
+    carrier: str
+    lane: Lane
+    delivery: DeliveryClass
+    attempt: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The carrier took it; `reference` is its message id, `note` anything worth keeping (cost, parts as it counts)."""
+
+    reference: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not sent, and worth trying again. `pause` asks to hold the whole carrier (its balance is empty, it says slow down)."""
+
+    why: str
+    pause: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Not sent, and not to be tried again. `alarm` says that our own set-up is at fault, not this recipient."""
+
+    why: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """It may have been sent: a time-out after the request went out. The delivery class decides."""
+
+    why: str
+
+
+Outcome = Sent | Later | Never | Unsure
