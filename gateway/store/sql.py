@@ -1,0 +1,429 @@
+"""Store: every query of the product, once and named, over a database that runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+
+from flows.flow import CLOSED
+from flows.records import (
+    Answered,
+    Bill,
+    Cancel,
+    Consumer,
+    Context,
+    Conversation,
+    Effect,
+    Feeder,
+    File,
+    Guess,
+    Join,
+    Link,
+    Mute,
+    Name,
+    Note,
+    Payment,
+    Request,
+    Tell,
+    Unlink,
+)
+from gateway.records import Inbound, Lane, OptOut, Outcome, OutboundMessage, Report, Sent
+from gateway.store.schema import MIGRATIONS
+
+LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
+#: A carrier's word on a message may only move it forward.
+REPORTED = {"sent": ("sending", "unknown"), "delivered": ("sending", "unknown", "sent", "failed"), "failed": ("sending", "unknown", "sent")}
+
+
+class Database(Protocol):
+    """What a Store needs of SQLite or PostgreSQL."""
+
+    name: str
+    serial: str
+
+    def write(self) -> AbstractContextManager[None]: ...
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
+    def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
+    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None: ...
+    def is_duplicate(self, error: Exception) -> bool: ...
+    def enable_search(self) -> None: ...
+    def search(self, words: str, limit: int) -> list[str]: ...
+    def close(self) -> None: ...
+
+
+class Conflict(Exception):
+    """Somebody else was faster (another phone reported the same transformer): the hop is to be taken again, on new facts."""
+
+
+def millis(moment: datetime) -> int:
+    """An aware time as kept."""
+    return round(moment.timestamp() * 1000)
+
+
+def moment(kept: int) -> datetime:
+    """A kept time."""
+    return datetime.fromtimestamp(kept / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows of a phone: its conversation, today's wrong guesses, whether it wants no information messages,
+    and until when something it was told may be answered."""
+
+    conversation: Conversation
+    guesses: int
+    muted: bool
+    told_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a hop was answered: kept, so that the same hop gets the very same answer."""
+
+    page: str
+    ends: bool
+    screen: str
+    lang: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An SMS to be put into the outbox."""
+
+    phone: str
+    text: str
+    encoding: str
+    parts: int
+    template: str
+    carrier: str
+    lane: Lane
+    delivery: str
+    due_at: datetime
+
+
+_encode = msgspec.json.Encoder().encode
+_conversation = msgspec.json.Decoder(Conversation).decode
+_details = msgspec.json.Decoder(dict[str, str]).decode
+
+_CONSUMER = """select c.account, c.name_deva, c.name_latin, c.meter, c.area, c.pin, c.section, c.feeder, c.transformer, c.load,
+    c.phases, c.balance, c.balance_on, b.number, b.month, b.due, b.amount, b.current, b.arrears, b.surcharge, b.previous, b.present,
+    b.units, b.basis, b.free
+    from {source} left join bill b on b.account = c.account
+        and b.month = (select max(month) from bill l where l.account = c.account)"""
+_LINKED = _CONSUMER.format(source="link k join consumer c on c.account = k.account") + " where k.phone = ? order by k.linked_at, c.account"
+_NAMED = _CONSUMER.format(source="consumer c") + " where c.account = ?"
+_REQUEST = "select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where "
+
+
+class Store:
+    """The one door to what is kept. Methods that write belong inside `with store.write():` unless they say otherwise."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.write = database.write
+        self._rows = database.rows
+        self._run = database.run
+
+    # --- upkeep -----------------------------------------------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; safe to run at every start."""
+        self._run("create table if not exists migration (name text primary key, at bigint not null)")
+        with self.write():
+            done = {row[0] for row in self._rows("select name from migration")}
+            for name, statements in MIGRATIONS:
+                if name not in done:
+                    for statement in statements:
+                        self._run(statement.replace("{serial}", self.database.serial))
+                    self._run("insert into migration values (?, ?)", (name, round(time.time() * 1000)))
+        self.database.enable_search()
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self.database.close()
+
+    # --- the hop: recall --------------------------------------------------------------------------------------------
+
+    def recall(self, phone: str, today: date) -> Known:
+        """The phone's conversation and what is kept beside it; a new phone has an empty one."""
+        rows = self._rows(
+            "select data, guesses, guess_day, muted, told_until from conversation where phone = ?", (phone,)
+        )
+        if not rows:
+            return Known(Conversation(phone), 0, False, 0)
+        data, guesses, day, muted, told_until = rows[0]
+        return Known(_conversation(data), guesses if day == today.isoformat() else 0, bool(muted), told_until)
+
+    def answered(self, inbound: str) -> Answer | None:
+        """What this inbound was answered when it came before."""
+        rows = self._rows("select page, ends, screen, lang from inbound where id = ?", (inbound,))
+        return Answer(rows[0][0], bool(rows[0][1]), rows[0][2], rows[0][3]) if rows else None
+
+    def linked(self, phone: str) -> tuple[Consumer, ...]:
+        """The accounts linked to a phone, oldest link first, each with its latest bill, last payment and phones."""
+        return tuple(self._consumer(row) for row in self._rows(_LINKED, (phone,)))
+
+    def consumer(self, account: str) -> Consumer | None:
+        """One account, or None."""
+        rows = self._rows(_NAMED, (account,))
+        return self._consumer(rows[0]) if rows else None
+
+    def _consumer(self, row: Sequence[Any]) -> Consumer:
+        (account, deva, latin, meter, area, pin, section, feeder, transformer, load, phases, balance, balance_on, number, *bill) = row
+        paid = self._rows("select paid_on, amount, receipt from payment where account = ? order by paid_on desc limit 1", (account,))
+        phones = self._rows("select phone from link where account = ? order by linked_at desc", (account,))
+        latest = None
+        if number is not None:
+            month, due, amount, current, arrears, surcharge, previous, present, units, basis, free = bill
+            latest = Bill(account, number, date.fromisoformat(month), date.fromisoformat(due), amount, current, arrears, surcharge,
+                          previous, present, units, basis, bool(free))  # fmt: skip
+        return Consumer(
+            account, Name(deva, latin), meter, area, pin, section, feeder, transformer, load, phases, balance,
+            date.fromisoformat(balance_on) if balance_on else None, latest,
+            Payment(date.fromisoformat(paid[0][0]), paid[0][1], paid[0][2]) if paid else None,
+            tuple(row[0] for row in phones),
+        )  # fmt: skip
+
+    def feeders(self, pin: str) -> tuple[Feeder, ...]:
+        """The feeders that serve a PIN code."""
+        sql = "select f.code, f.name_deva, f.name_latin from feeder_pin p join feeder f on f.code = p.feeder where p.pin = ? order by f.code"
+        return tuple(Feeder(code, Name(deva, latin)) for code, deva, latin in self._rows(sql, (pin,)))
+
+    def requests(self, phone: str, accounts: Iterable[str], assets: Iterable[str], tickets: Iterable[str]) -> tuple[Request, ...]:
+        """The open requests of a phone, of accounts and about assets, and any named by ticket."""
+        where = [("phone = ? and open = 1", phone)]
+        where += [("account = ? and open = 1", account) for account in accounts]
+        where += [("asset = ? and open = 1", asset) for asset in assets]
+        where += [("ticket = ?", ticket) for ticket in tickets]
+        sql = " union ".join(_REQUEST + condition for condition, _ in where)
+        return tuple(map(_request, self._rows(sql, [value for _, value in where])))
+
+    def contexts(self, phone: str, now: datetime) -> tuple[Context, ...]:
+        """What this phone was told and may still answer, newest first."""
+        sql = "select id, kind, account, ref, until from told where phone = ? and until > ? and answered = 0 order by id desc"
+        return tuple(Context(i, kind, account, ref, moment(until)) for i, kind, account, ref, until in self._rows(sql, (phone, millis(now))))
+
+    def language(self, phone: str) -> str:
+        """The language a phone has chosen, or empty."""
+        rows = self._rows("select data from conversation where phone = ?", (phone,))
+        return _conversation(rows[0][0]).lang if rows else ""
+
+    def phones_of(self, account: str) -> list[str]:
+        """The phones linked to an account."""
+        return [row[0] for row in self._rows("select phone from link where account = ?", (account,))]
+
+    # --- the hop: keep ----------------------------------------------------------------------------------------------
+
+    def keep_conversation(self, conversation: Conversation, seen: datetime) -> None:
+        """The phone's conversation as it stands after this hop."""
+        sql = """insert into conversation (phone, data, seen) values (?, ?, ?)
+                 on conflict (phone) do update set data = excluded.data, seen = excluded.seen"""
+        self._run(sql, (conversation.phone, _encode(conversation).decode(), millis(seen)))
+
+    def keep_answer(self, inbound: Inbound, masked: str, answer: Answer, micros: int) -> None:
+        """The inbound and what it was answered. `masked` is its text without Aadhaar-looking numbers."""
+        sql = "insert into inbound values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._run(sql, (inbound.id, inbound.phone, inbound.channel, inbound.carrier, inbound.session, millis(inbound.at), masked,
+                        answer.screen, answer.lang, answer.page, int(answer.ends), micros))  # fmt: skip
+
+    def keep_effect(self, effect: Effect, inbound: Inbound, now: datetime) -> None:
+        """Carry out one effect (a Tell is rendered by the hop and goes through `enqueue`). Raises Conflict."""
+        phone, at = inbound.phone, millis(now)
+        match effect:
+            case File():
+                self._file(effect, inbound, at)
+            case Join(ticket, details):
+                added = self._run(
+                    "insert into report values (?, ?, ?, ?) on conflict do nothing", (ticket, phone, at, _encode(details).decode())
+                )
+                if added:
+                    self._run("update request set reports = reports + 1 where ticket = ?", (ticket,))
+            case Note(ticket, field, value):
+                details = _details(self._rows("select details from request where ticket = ?", (ticket,))[0][0])
+                kept = _encode({**details, field: value}).decode()
+                self._run("update request set details = ? where ticket = ?", (kept, ticket))
+                self._event(ticket, at, f"note:{field}", phone)
+            case Cancel(ticket, held):
+                state = "held" if held else "cancelled"
+                self._run("update request set state = ?, open = ?, since = ? where ticket = ?", (state, int(held), at, ticket))
+                self._event(ticket, at, f"objection:{state}", phone)
+            case Link(account):
+                self._run(
+                    "insert into link values (?, ?, ?, 'self', 1) on conflict (phone, account) do update set confirmed = 1",
+                    (phone, account, at),
+                )
+                self.phone_event(phone, now, "linked", account)
+            case Unlink(account, other):
+                self._run("delete from link where account = ? and phone = ?", (account, other))
+                self.phone_event(other, now, "unlinked", account)
+            case Guess():
+                day = now.date().isoformat()
+                self._run(
+                    "update conversation set guesses = case when guess_day = ? then guesses + 1 else 1 end, guess_day = ? where phone = ?",
+                    (day, day, phone),
+                )
+            case Answered(context):
+                self._run("update told set answered = ? where id = ?", (at, context))
+            case Mute(on):
+                self.mute(phone, on, now, "word")
+            case Tell():
+                raise TypeError("a Tell is rendered first")
+
+    def _file(self, file: File, inbound: Inbound, at: int) -> None:
+        sql = "insert into request values (?, ?, 'submitted', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
+        values = (file.ticket, file.service, file.account, file.asset, file.pin, inbound.phone, at, at,
+                  millis(file.due) if file.due else None, int(file.priority), int(file.unverified),
+                  _encode(file.details).decode(), inbound.id)  # fmt: skip
+        try:
+            self._run(sql, values)
+        except Exception as error:
+            if self.database.is_duplicate(error):
+                raise Conflict(file.service) from error
+            raise
+        self._run("insert into report values (?, ?, ?, ?)", (file.ticket, inbound.phone, at, "{}"))
+        self._event(file.ticket, at, "submitted", inbound.phone)
+
+    def _event(self, ticket: str, at: int, what: str, who: str) -> None:
+        self._run("insert into event (ticket, at, what, who) values (?, ?, ?, ?)", (ticket, at, what, who))
+
+    def phone_event(self, phone: str, now: datetime, what: str, note: str = "") -> None:
+        """Something about a phone worth a line in its history: linked, unlinked, muted."""
+        self._run("insert into phone_event values (?, ?, ?, ?)", (phone, millis(now), what, note))
+
+    def tell(self, phone: str, kind: str, account: str, ref: str, now: datetime, until: datetime) -> None:
+        """Open a reply context: what a message we send to this phone may be answered with."""
+        sql = "insert into told (phone, kind, account, ref, at, until) values (?, ?, ?, ?, ?, ?)"
+        self._run(sql, (phone, kind, account, ref, millis(now), millis(until)))
+        sql = """insert into conversation (phone, data, seen, told_until) values (?, ?, 0, ?)
+                 on conflict (phone) do update set told_until = max(conversation.told_until, excluded.told_until)"""
+        self._run(sql.replace("max(", "greatest(") if self.database.name == "postgres" else sql,
+                  (phone, _encode(Conversation(phone)).decode(), millis(until)))  # fmt: skip
+
+    def mute(self, phone: str, on: bool, now: datetime, how: str) -> None:
+        """Information messages to a phone off or on."""
+        sql = """insert into conversation (phone, data, seen, muted) values (?, ?, 0, ?)
+                 on conflict (phone) do update set muted = excluded.muted"""
+        self._run(sql, (phone, _encode(Conversation(phone)).decode(), int(on)))
+        self.phone_event(phone, now, "muted" if on else "unmuted", how)
+
+    def enqueue(self, message: Outgoing, inbound: str, now: datetime) -> None:
+        """Put an SMS into the outbox."""
+        sql = """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created, inbound)
+                 values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)"""
+        self._run(sql, (message.phone, message.text, message.encoding, message.parts, message.template, message.carrier,
+                        LANES.index(message.lane), message.delivery, millis(message.due_at), millis(now), inbound))  # fmt: skip
+
+    def quarantine(self, inbound: Inbound, door: str, why: str, now: datetime) -> None:
+        """Put aside an inbound that our own fault keeps us from answering. One transaction of its own."""
+        with self.write():
+            self._run(
+                "insert into quarantine values (?, ?, ?, ?, ?, ?) on conflict do nothing",
+                (inbound.id, inbound.carrier, door, millis(now), why, inbound.text),
+            )
+
+    def opted_out(self, event: OptOut, now: datetime) -> None:
+        """The carrier's word that a phone wants no bulk. One transaction of its own."""
+        with self.write():
+            self.mute(event.phone, True, now, event.carrier)
+
+    # --- the outbox (each one transaction of its own) ---------------------------------------------------------------
+
+    def lease(self, worker: str, now: datetime, limit: int, carrier: str, lease: timedelta) -> list[OutboundMessage]:
+        """Take up to `limit` due messages of a carrier, live before notice before bulk, for as long as the lease."""
+        at = millis(now)
+        if not self._rows("select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1", (carrier, at)):
+            return []
+        ids = []
+        with self.write():
+            for lane in range(len(LANES)):
+                sql = "select id from outbox where state = 'waiting' and carrier = ? and lane = ? and due_at <= ? order by due_at, id limit ?"
+                ids += [row[0] for row in self._rows(sql, (carrier, lane, at, limit - len(ids)))]
+                if len(ids) == limit:
+                    break
+            for id_ in ids:
+                self._run(
+                    "update outbox set state = 'sending', attempts = attempts + 1, worker = ?, leased_until = ? where id = ?",
+                    (worker, millis(now + lease), id_),
+                )
+            return [self._message(id_) for id_ in ids]
+
+    def expired(self, now: datetime, limit: int) -> list[OutboundMessage]:
+        """Messages whose sender died in the middle: their fate is unknown. Each is handed out once."""
+        sql = "select id from outbox where state = 'sending' and leased_until < ? order by leased_until limit ?"
+        if not self._rows(sql, (millis(now), 1)):
+            return []
+        with self.write():
+            ids = [row[0] for row in self._rows(sql, (millis(now), limit))]
+            for id_ in ids:
+                self._run("update outbox set leased_until = ? where id = ?", (millis(now + timedelta(minutes=1)), id_))
+            return [self._message(id_) for id_ in ids]
+
+    def _message(self, id_: int) -> OutboundMessage:
+        sql = """select id, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at, created
+                 from outbox where id = ?"""
+        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at, created) = self._rows(sql, (id_,))[0]
+        return OutboundMessage(id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at))
+
+    def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, retry_at: datetime | None, state: str) -> None:
+        """What became of a try to send. A delivery report that came earlier is joined now."""
+        reference = outcome.reference if isinstance(outcome, Sent) else None
+        note = outcome.note if isinstance(outcome, Sent) else outcome.why
+        with self.write():
+            self._run(
+                """update outbox set state = ?, due_at = coalesce(?, due_at), reference = coalesce(?, reference), note = ?, settled = ?,
+                   leased_until = 0 where id = ? and state = 'sending' and attempts = ?""",
+                (state, millis(retry_at) if retry_at else None, reference, note, millis(now), message.id, message.attempt),
+            )
+            if reference:
+                sql = "select state from delivery where carrier = ? and reference = ? order by at"
+                for (reported,) in self._rows(sql, (message.carrier, reference)):
+                    self._move(message.carrier, reference, reported)
+
+    def report(self, report: Report, now: datetime) -> None:
+        """Keep a delivery report and move its message, if it is known yet; a report may overtake our own commit."""
+        with self.write():
+            self._run(
+                "insert into delivery values (?, ?, ?, ?, ?, ?) on conflict do nothing",
+                (report.carrier, report.reference, report.status, report.state, report.reason, millis(now)),
+            )
+            self._move(report.carrier, report.reference, report.state)
+
+    def _move(self, carrier: str, reference: str, reported: str) -> None:
+        for before in REPORTED.get(reported, ()):
+            self._run(
+                "update outbox set state = ? where reference = ? and carrier = ? and state = ?", (reported, reference, carrier, before)
+            )
+
+    def next_due(self, carrier: str) -> datetime | None:
+        """When the next waiting message of a carrier is due."""
+        rows = self._rows("select min(due_at) from outbox where state = 'waiting' and carrier = ?", (carrier,))
+        return moment(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    # --- reading for people -----------------------------------------------------------------------------------------
+
+    def search(self, words: str, limit: int = 20) -> list[Consumer]:
+        """Consumers by the beginnings of name (either script), address, account or meter number."""
+        found = (self.consumer(account) for account in self.database.search(words, limit))
+        return [consumer for consumer in found if consumer]
+
+    def inbox(self, phone: str, after: int, limit: int = 50) -> list[tuple[int, str, str, int, str, datetime]]:
+        """The messages sent to a phone after an id: id, text, encoding, parts, template, when."""
+        sql = """select id, text, encoding, parts, template, settled from outbox
+                 where phone = ? and id > ? and state in ('sent', 'delivered') order by id limit ?"""
+        return [(i, text, enc, parts, template, moment(at)) for i, text, enc, parts, template, at in self._rows(sql, (phone, after, limit))]
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(self._rows(f"select count(*) from {table}")[0][0])
+
+
+def _request(row: Sequence[Any]) -> Request:
+    ticket, service, state, filed, since, account, asset, phone, due, reports, details = row
+    return Request(ticket, service, state, moment(filed), moment(since), account, asset, phone,
+                   moment(due) if due is not None else None, reports, _details(details))  # fmt: skip

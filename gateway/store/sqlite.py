@@ -1,0 +1,100 @@
+"""One SQLite file: power-safe (`synchronous=FULL`), one writer at a time, readers never held up (WAL)."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+#: How long a writer waits for another process's transaction.
+BUSY_SECONDS = 10
+
+#: FTS5's default tokenizer cuts Devanagari at every vowel sign; these categories keep marks inside the word.
+TOKENIZER = "unicode61 remove_diacritics 0 categories 'L* N* Co Mn Mc'"
+#: What the search of consumers looks in.
+SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin", "meter")
+
+
+class SQLite:
+    """Connections to one file, one per thread."""
+
+    name = "sqlite"
+    serial = "integer primary key autoincrement"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._local = threading.local()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
+            for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on", "cache_size=-65536", "temp_store=memory"):
+                connection.execute(f"pragma {pragma}")
+            self._local.connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One transaction. `begin immediate`, because a read-then-write under a plain begin fails under load (measured)."""
+        connection = self.connection
+        connection.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("commit")
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a query and return its rows as tuples."""
+        return self.connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Run a statement and return how many rows it touched."""
+        return self.connection.execute(sql, values).rowcount
+
+    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for each row."""
+        self.connection.executemany(sql, rows)
+
+    def is_duplicate(self, error: Exception) -> bool:
+        """Whether a statement failed because a row it must not double is there already."""
+        return isinstance(error, sqlite3.IntegrityError)
+
+    # --- what sqlite-utils does for us: bulk, search, upkeep ----------------------------------------------------------
+
+    @property
+    def utils(self) -> sqlite_utils.Database:
+        """The same connection as a sqlite-utils database, for imports and upkeep; never in the hop."""
+        return sqlite_utils.Database(self.connection)
+
+    def enable_search(self) -> None:
+        """Full-text search over consumers in both scripts, kept up to date by triggers."""
+        table = self.utils.table("consumer")
+        if table.detect_fts() is None:
+            table.enable_fts(SEARCHED, tokenize=TOKENIZER, create_triggers=True)
+
+    def search(self, words: str, limit: int) -> list[str]:
+        """Accounts whose name, address, number or meter has words beginning like these; unranked, for speed."""
+        terms = [term for term in words.replace('"', " ").split() if term]
+        if not terms:
+            return []
+        query = " ".join(f'"{term}"*' for term in terms)
+        sql = "select c.account from consumer_fts f join consumer c on c.rowid = f.rowid where consumer_fts match ? limit ?"
+        return [row[0] for row in self.rows(sql, (query, limit))]
