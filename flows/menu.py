@@ -29,6 +29,8 @@ class Menu(Flow):
         "house": end(),
         "unknown": end(),
         "locked": end(),
+        "sorry": end(),
+        "busy": end(),
     }
     rules = (
         # on screen    answer     go to         only if  and then

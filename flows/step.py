@@ -18,16 +18,17 @@ TRIES = 3
 HOME = Place("menu", "start")
 
 
-def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False) -> Turn:
+def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False, lost: bool = False) -> Turn:
     """Take in what a person said, one input after the other, and answer the last one taken.
 
     `dialled` says that a USSD session begins: the first screen (or the offer to go on with what was left unfinished) comes
     before any input. Several inputs are type-ahead, which stops at the first bad answer, at a deliberate screen, and
-    after anything was done.
+    after anything was done. `lost` says that they are the answers of a live session of which we know nothing any more:
+    they are taken from its very first screen on.
     """
     conversation = _settle(conversation, facts)
     if dialled or not said:
-        turn = _dial(conversation, said, facts)
+        turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
             return turn
     else:
@@ -46,6 +47,17 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         later = step(conversation, ahead, facts)
         return replace(later, effects=(*effects, *later.effects))
     return replace(turn, effects=tuple(effects))
+
+
+def stand(conversation: Conversation, facts: Facts) -> Turn:
+    """What stands on the phone now, said once more; nothing moves."""
+    conversation = _settle(conversation, facts)
+    if conversation.pages:
+        return Turn(conversation, None)
+    place = conversation.place
+    if not place.screen:
+        return _dial(conversation, (), facts)
+    return _show(FLOWS[place.flow](conversation, place, facts, Said()))
 
 
 # --- where a conversation begins and what it forgets --------------------------------------------------------------------
@@ -88,6 +100,8 @@ def _is_unfinished(place: Place) -> bool:
 
 def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     """Take in one input."""
+    if said.number == "9" and conversation.page + 1 < len(conversation.pages):
+        return Turn(replace(conversation, page=conversation.page + 1, tries=0), None)
     if not conversation.lang and (said.intent or not conversation.place.screen):
         conversation = replace(conversation, lang=said.register or "hi-Latn")
         turn = _hear(conversation, said, facts)
@@ -96,8 +110,6 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     place = conversation.place
     if not place.screen:
         return _unasked(conversation, said, facts)
-    if said.number == "9" and conversation.page + 1 < len(conversation.pages):
-        return Turn(replace(conversation, page=conversation.page + 1, tries=0), None)
     if said.number == "0":
         return _back(conversation, facts)
     walk = FLOWS[place.flow](conversation, place, facts, said)

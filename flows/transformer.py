@@ -5,11 +5,21 @@ from __future__ import annotations
 from flows import account
 from flows.account import AboutAccount
 from flows.flow import is_open
-from flows.records import Args, Join, Option, Request
+from flows.records import Args, Consumer, Join, Option, Request
 from flows.screens import account as account_number
 from flows.screens import ask, decide, end, menu, pin
 
-DANGERS = frozenset({"oil", "sparks", "wire"})
+
+def feeder_asset(feeder: str, pin_code: str) -> str:
+    """What a report is about when only the feeder and the PIN code are known."""
+    return f"feeder:{feeder}/{pin_code}"
+
+
+def asset_of(consumer: Consumer) -> str:
+    """The transformer a connection hangs on, else its feeder in its PIN code, else nothing that others could share."""
+    if consumer.transformer:
+        return f"dtr:{consumer.transformer}"
+    return feeder_asset(consumer.feeder, consumer.pin) if consumer.feeder else ""
 
 
 class Transformer(AboutAccount):
@@ -81,12 +91,8 @@ class Transformer(AboutAccount):
         consumer = None if "elsewhere" in self.answers and "account" not in self.answers else self.consumer
         if "pin" in self.answers:
             feeder = self.answers.get("feeder", "unknown")
-            return f"feeder:{feeder}/{self.answers['pin']}" if feeder != "unknown" else ""
-        if consumer is None:
-            return ""
-        if consumer.transformer:
-            return f"dtr:{consumer.transformer}"
-        return f"feeder:{consumer.feeder}/{consumer.pin}" if consumer.feeder else ""
+            return feeder_asset(feeder, self.answers["pin"]) if feeder != "unknown" else ""
+        return asset_of(consumer) if consumer else ""
 
     @property
     def reported(self) -> Request | None:

@@ -38,6 +38,16 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a hop was answered: kept, so that the same hop gets the very same answer."""
+
+    page: str
+    ends: bool
+    screen: str
+    lang: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnd:
     """The carrier's word that a USSD session is over; it may come late, twice or never."""
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.records import Channel
-from gateway.records import Inbound, OptOut, Outcome, OutboundMessage, Report, SessionEnd
-from messages import Limits, Reply
+from gateway.records import Answer, Inbound, OptOut, Outcome, OutboundMessage, Report, SessionEnd
+from messages import Limits
 
 Heard = Inbound | SessionEnd | Report | OptOut
 
@@ -20,10 +20,11 @@ class Unreadable(Exception):
 @dataclass(frozen=True, slots=True)
 class Door:
     """One webhook of a carrier: `hear` reads the form (and headers, lower case) or raises Unreadable; `answer` writes the
-    body for a Reply (None for doors that are only acknowledged)."""
+    body for an Answer (None for doors that are only acknowledged), `headers` what goes with it."""
 
     hear: Callable[[Mapping[str, str], Mapping[str, str]], Heard]
-    answer: Callable[[Reply], bytes] | None = None
+    answer: Callable[[Answer], bytes] | None = None
+    headers: Callable[[Answer], dict[str, str]] | None = None
 
 
 class Carrier(Protocol):

@@ -33,7 +33,7 @@ from flows.records import (
     Tell,
     Unlink,
 )
-from gateway.records import Inbound, Lane, OptOut, Outcome, OutboundMessage, Report, Sent
+from gateway.records import Answer, Inbound, Lane, OptOut, Outcome, OutboundMessage, Report, Sent, SessionEnd
 from gateway.store.schema import MIGRATIONS
 
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
@@ -52,6 +52,7 @@ class Database(Protocol):
     def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None: ...
     def is_duplicate(self, error: Exception) -> bool: ...
+    def is_trouble(self, error: Exception) -> bool: ...
     def enable_search(self) -> None: ...
     def search(self, words: str, limit: int) -> list[str]: ...
     def close(self) -> None: ...
@@ -80,16 +81,6 @@ class Known:
     guesses: int
     muted: bool
     told_until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a hop was answered: kept, so that the same hop gets the very same answer."""
-
-    page: str
-    ends: bool
-    screen: str
-    lang: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,10 +318,17 @@ class Store:
                 (inbound.id, inbound.carrier, door, millis(now), why, inbound.text),
             )
 
-    def opted_out(self, event: OptOut, now: datetime) -> None:
-        """The carrier's word that a phone wants no bulk. One transaction of its own."""
-        with self.write():
-            self.mute(event.phone, True, now, event.carrier)
+    def note(self, event: SessionEnd | Report | OptOut, now: datetime) -> None:
+        """What a carrier tells without waiting for an answer. One transaction of its own."""
+        match event:
+            case Report():
+                self.report(event, now)
+            case OptOut(carrier, phone):
+                with self.write():
+                    self.mute(phone, True, now, carrier)
+            case SessionEnd(_, _, phone, status, error):
+                with self.write():
+                    self.phone_event(phone, now, "ussd-end", f"{status} {error}".strip())
 
     # --- the outbox (each one transaction of its own) ---------------------------------------------------------------
 

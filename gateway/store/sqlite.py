@@ -77,6 +77,10 @@ class SQLite:
         """Whether a statement failed because a row it must not double is there already."""
         return isinstance(error, sqlite3.IntegrityError)
 
+    def is_trouble(self, error: Exception) -> bool:
+        """Whether nothing can be kept just now (locked, disk full, read-only), whoever asks."""
+        return isinstance(error, sqlite3.OperationalError)
+
     # --- what sqlite-utils does for us: bulk, search, upkeep ----------------------------------------------------------
 
     @property

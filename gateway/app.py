@@ -1,0 +1,101 @@
+"""The web application: the carriers' webhooks, health, metrics and, in demo mode, the phone page."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from gateway.carriers import Carrier
+from gateway.carriers.africastalking import AfricasTalking
+from gateway.carriers.phone import Phone
+from gateway.hop import Hop, now_utc
+from gateway.outbox import Outbox
+from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
+from gateway.settings import Settings
+from gateway.store import Store, open_store
+from gateway.traffic import Traffic
+from gateway.webhook import Webhooks
+from messages import Voice
+from messages.understand import Ear
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts, put together once for web server, worker and command line alike."""
+
+    settings: Settings
+    store: Store
+    voice: Voice
+    carriers: Mapping[str, Carrier]
+    hop: Hop
+
+    def outboxes(self, wake: threading.Event) -> list[Outbox]:
+        """The sending workers, one per carrier; `wake` tells them that something was put into the outbox."""
+        return [Outbox(self.store, carrier, senders=self.settings.senders, wake=wake) for carrier in self.carriers.values()]
+
+
+def assemble(settings: Settings) -> Gateway:
+    """Open the store and make the parts. Raises ValueError or BadSetting with one line."""
+    store = open_store(settings.database)
+    voice = Voice(settings.house())
+    carriers: dict[str, Carrier] = {}
+    if settings.demo:
+        carriers["phone"] = Phone(settings)
+    if settings.at_username:
+        carriers["africastalking"] = AfricasTalking(settings)
+    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers)
+    return Gateway(settings, store, voice, carriers, hop)
+
+
+def make_app(gateway: Gateway, *, send: bool) -> Starlette:
+    """The application; with `send` the outbox is worked in this process too."""
+    wake = threading.Event()
+    traffic = Traffic(gateway.hop.serve, after=wake.set)
+
+    async def note(event: SessionEnd | Report | OptOut) -> None:
+        await asyncio.to_thread(gateway.store.note, event, now_utc())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        stop = threading.Event()
+        workers = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in (gateway.outboxes(wake) if send else ())]
+        traffic.start()
+        for worker in workers:
+            worker.start()
+        yield
+        traffic.stop()
+        stop.set()
+        wake.set()
+        for worker in workers:
+            worker.join()
+        gateway.store.close()
+
+    secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
+    webhooks = Webhooks(
+        gateway.carriers, {"africastalking": secrets}, gateway.settings.webhook_networks, traffic.serve, note
+    )
+    routes: list[BaseRoute] = [Mount("/in", webhooks), Route("/healthz", healthz), Route("/metrics", metrics)]
+    if gateway.settings.demo:
+        from gateway.phone import phone_routes  # the page exists in demo mode only
+
+        routes += [Mount("/phone", routes=phone_routes(gateway, traffic.serve)), Route("/", lambda _: RedirectResponse("/phone/"))]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def healthz(request: Request) -> Response:
+    """Alive."""
+    return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request) -> Response:
+    """Counts and times for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,183 @@
+"""Every setting in one typed place: read from the environment (GATEWAY_...) or a .env file, checked once at the start.
+
+Numbers of law, tariff and telecom rule carry their source in the description; `gateway settings` prints them all with where
+each came from.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.records import Area, Policy
+
+Lang = Literal["hi", "hi-Latn", "en"]
+#: At least 128 bits, as 32 hexadecimal digits or 22 characters of URL-safe base 64.
+SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
+
+
+class Settings(BaseSettings):
+    """What a company sets. Hours and days are plain numbers, money whole rupees, loads kilowatts."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+
+    # --- the product
+    database: str = Field("sqlite:///var/gateway.db", description="where everything is kept")
+    host: str = Field("127.0.0.1", description="address the web server listens on")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port the web server listens on")
+    demo: bool = Field(False, description="a demo town and the phone page; only on loopback")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+
+    # --- the company, as people read it
+    company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: facts, telecom-india.md section 2)")
+    helpline: str = Field("1912", description="toll-free number (utility.md section 1, S2)")
+    shortcode: str = Field("56161", description="number people text, printed in SMS texts")
+    ussd_code: str = Field("*384*1912#", description="USSD code people dial")
+    centre: str = Field("URJAS Kendra", description="the centre for people without a phone, as texts name it")
+
+    # --- Africa's Talking
+    at_username: str = Field("", description="Africa's Talking user name; `sandbox` in the sandbox; empty: not used")
+    at_api_key: SecretStr = Field(SecretStr(""), description="Africa's Talking API key")
+    at_sender: str = Field("", description="sender of SMS; empty: the account's default")
+    at_base_url: str = Field("", description="another API address, such as an emulator's")
+    webhook_secrets: tuple[SecretStr, ...] = Field((), description="one or two secrets in the webhook path, 128 bits each; two while rotating")
+    webhook_networks: tuple[str, ...] = Field((), description="CIDR list that webhooks are taken from; empty: any")
+    send_timeout: float = Field(65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)")
+    senders: Annotated[int, Field(ge=1, le=64)] = Field(8, description="independent sending threads (limits.md section 5)")
+
+    # --- what fits on a phone
+    ussd_septets: Annotated[int, Field(ge=100, le=182)] = Field(160, description="GSM-7 septets of a USSD page (182 by 3GPP 23.038; Safaricom 160)")
+    ussd_units: Annotated[int, Field(ge=45, le=80)] = Field(80, description="UCS-2 units of a USSD page (80 by 3GPP; NIC 2014: 45 to 60)")
+    ussd_devanagari: bool = Field(True, description="whether USSD shows Devanagari; if not, romanised Hindi is said")
+
+    # --- rules of the company
+    ca_pattern: str = Field(r"\d{9,11}", description="shape of a CA number (utility.md section 2, S8 S9)")
+    bill_to_unlinked: Literal["none", "amount_only", "full"] = Field("amount_only", description="what a phone that is not linked sees of a bill (utility.md 7.6)")
+    guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
+    objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
+    link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
+    resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
+    idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")
+    priority_load_kw: int = Field(5, description="larger loads first: kW from which a request is in the priority queue (utility.md 7.1, S1)")
+    phone_from_load_kw: int = Field(0, description="kW from which a new connection is opened by phone; below it a call back (S1)")
+    phone_from_date: date = Field(date(2017, 3, 10), description="day from which new connections are opened by phone (S1)")
+    free_units: int = Field(125, description="free units a month, since 2025-08-01 (utility.md section 4, S13)")
+    test_fee_single: int = Field(100, description="meter test fee in rupees, single phase, 2018 (utility.md section 6, S21)")
+    test_fee_three: int = Field(200, description="meter test fee in rupees, three phase, 2018 (utility.md section 6, S21)")
+    new_connection_days_urban: int = Field(7, description="time limit, from 2024-02-22 (S16)")
+    new_connection_days_rural: int = Field(15, description="time limit, from 2024-02-22 (S16)")
+    name_transfer_days: int = Field(7, description="time limit, unverified for Bihar (utility.md section 6)")
+    meter_hours_urban: int = Field(24, description="time limit, 2021 (S17)")
+    meter_hours_rural: int = Field(72, description="time limit, 2021 (S17)")
+    meter_test_days: int = Field(15, description="time limit of an accuracy test (S21, S22)")
+    disconnection_days: int = Field(30, description="time limit, UP rule (S23)")
+    transformer_hours_urban: int = Field(24, description="time limit, 2021 (S17)")
+    transformer_hours_rural: int = Field(72, description="time limit, 2021 (S17)")
+    reading_days: int = Field(7, description="time limit for a reading complaint [proposal]")
+    call_back_days: int = Field(2, description="time limit for a call back [proposal]")
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if len(secrets) > 2:
+            raise ValueError("at most two secrets are valid at once")
+        if any(not SECRET.fullmatch(secret.get_secret_value()) for secret in secrets):
+            raise ValueError("a secret needs at least 128 bits: make one with `python -c 'import secrets; print(secrets.token_hex(16))'`")
+        return secrets
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
+
+    @field_validator("ca_pattern")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+    @model_validator(mode="after")
+    def _open_door(self) -> Settings:
+        if self.at_username and not self.webhook_secrets:
+            raise ValueError("webhook_secrets: an open webhook is refused; set GATEWAY_WEBHOOK_SECRETS='[\"...\"]' with 128 bits")
+        if self.demo and not _is_loopback(self.host):
+            raise ValueError("demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false")
+        return self
+
+    def policy(self) -> Policy:
+        """The rules as the flows read them."""
+        hours, days = _hours, _days
+        limits: dict[tuple[str, Area], timedelta] = {
+            ("new_connection", "urban"): days(self.new_connection_days_urban),
+            ("new_connection", "rural"): days(self.new_connection_days_rural),
+            ("meter", "urban"): hours(self.meter_hours_urban),
+            ("meter", "rural"): hours(self.meter_hours_rural),
+            ("transformer", "urban"): hours(self.transformer_hours_urban),
+            ("transformer", "rural"): hours(self.transformer_hours_rural),
+        }
+        same = {"name_transfer": self.name_transfer_days, "meter_test": self.meter_test_days, "reading": self.reading_days,
+                "disconnection": self.disconnection_days, "call_back": self.call_back_days}  # fmt: skip
+        areas: tuple[Area, Area] = ("urban", "rural")
+        limits.update({(service, area): days(count) for service, count in same.items() for area in areas})
+        return Policy(
+            limits=limits,
+            priority_load=self.priority_load_kw * 1000,
+            phone_from_load=self.phone_from_load_kw * 1000,
+            phone_from_date=self.phone_from_date,
+            test_fee={1: self.test_fee_single * 100, 3: self.test_fee_three * 100},
+            objection=hours(self.objection_hours),
+            link_objection=days(self.link_objection_days),
+            resume=timedelta(minutes=self.resume_minutes),
+            idle=hours(self.idle_hours),
+            guesses_a_day=self.guesses_a_day,
+            bill_to_unlinked=self.bill_to_unlinked,
+            free_units=self.free_units,
+        )
+
+    def house(self) -> Mapping[str, str]:
+        """The constants that texts name."""
+        return {"company": self.company, "helpline": self.helpline, "shortcode": self.shortcode, "code": self.ussd_code,
+                "centre": self.centre}  # fmt: skip
+
+
+def _hours(count: int) -> timedelta:
+    return timedelta(hours=count)
+
+
+def _days(count: int) -> timedelta:
+    return timedelta(days=count)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class BadSetting(Exception):
+    """A setting that cannot be used: one line that names it and how to mend it."""
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings, or BadSetting with one line."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in first["loc"][:1]) or ""
+        why = str(first["msg"]).removeprefix("Value error, ")
+        raise BadSetting(f"GATEWAY_{name.upper()}: {why}" if name else why) from None
+    except ValueError as error:  # pydantic-settings: a list that is not JSON
+        raise BadSetting(f"{error}: lists are written as JSON, such as [\"...\"]") from None

@@ -1,0 +1,151 @@
+"""The carriers' webhooks as one plain ASGI endpoint: /in/<carrier>/<secret>/<door>.
+
+Plain ASGI because the framework would cost more here than our own work (limits.md section 1). Answers 200 only when
+everything is durable, 503 for our own trouble, 400 naming the field for what nobody could answer, 404 for a wrong secret.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import structlog
+from prometheus_client import Counter
+
+from gateway.carriers import Carrier, Door, Ignored, Unreadable
+from gateway.hop import Unavailable
+from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: No carrier's form comes near this; the longest seen, a session's end with our last screen in it, is under 2 kB.
+BODY_LIMIT = 8 * 1024
+PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+
+log = structlog.get_logger()
+refused = Counter("gateway_webhook_refused", "Webhook requests that were not taken", ["carrier", "door", "why"])
+"""Counts by carrier, door and the field that was at fault."""
+
+
+class Refused(Exception):
+    """Not taken: the status and the line that says why."""
+
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status, self.line = status, line
+
+
+class Webhooks:
+    """Every door of every carrier."""
+
+    def __init__(
+        self,
+        carriers: Mapping[str, Carrier],
+        secrets: Mapping[str, Sequence[str]],
+        networks: Sequence[str],
+        hop: Callable[[Inbound], Awaitable[Answer]],
+        note: Callable[[SessionEnd | Report | OptOut], Awaitable[None]],
+    ) -> None:
+        self._doors = {(carrier.name, door): made for carrier in carriers.values() for door, made in carrier.doors.items()}
+        self._secrets = {name: tuple(secret.encode() for secret in of) for name, of in secrets.items()}
+        self._networks = tuple(map(ipaddress.ip_network, networks))
+        self._hop = hop
+        self._note = note
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        parts = scope["path"].rsplit("/", 3)
+        carrier, secret, name = parts[-3:] if len(parts) == 4 else ("", "", "")
+        try:
+            door = self._door(scope, carrier, secret, name)
+            headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+            form = read_form(headers, await _body(receive))
+            heard = door.hear(form, headers)
+            if isinstance(heard, Inbound):
+                answer = await self._hop(heard)
+                await _answer(send, door, heard, answer)
+            else:
+                await self._note(heard)
+                await _send(send, 200, b"")
+        except Ignored as why:
+            refused.labels(carrier, name, f"ignored {_field(str(why))}").inc()
+            await _send(send, 200, b"")
+        except Unreadable as why:
+            refused.labels(carrier, name, _field(str(why))).inc()
+            log.warning("webhook.unreadable", carrier=carrier, door=name, why=str(why))
+            await _send(send, 400, f"{why}\n".encode())
+        except Refused as why:
+            refused.labels(*((carrier, name) if why.status != 404 else ("", "")), str(why.status)).inc()
+            await _send(send, why.status, f"{why.line}\n".encode())
+        except Unavailable as why:
+            refused.labels(carrier, name, "unavailable").inc()
+            log.error("webhook.unavailable", carrier=carrier, door=name, why=str(why))
+            await _send(send, 503, b"try again shortly\n")
+
+    def _door(self, scope: Scope, carrier: str, secret: str, name: str) -> Door:
+        """The door asked for, if the caller may knock at it. A wrong secret and a wrong path look the same."""
+        client = (scope.get("client") or ("", 0))[0]
+        if self._networks and not any(ipaddress.ip_address(client) in network for network in self._networks):
+            raise Refused(403, "this address may not call: see GATEWAY_WEBHOOK_NETWORKS")
+        given, known = secret.encode(), self._secrets.get(carrier, ())
+        matches = [hmac.compare_digest(given, one) for one in known]
+        door = self._doors.get((carrier, name))
+        if door is None or not any(matches):
+            raise Refused(404, "not found")
+        if scope["method"] != "POST":
+            raise Refused(405, "method: POST is expected")
+        return door
+
+
+def read_form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    """The form in a request's body. Raises Unreadable for another content type, bytes that are not UTF-8, a repeated field."""
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/x-www-form-urlencoded":
+        raise Unreadable("content-type: application/x-www-form-urlencoded is expected")
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
+    except UnicodeDecodeError:
+        raise Unreadable("body: the form is not percent-encoded UTF-8") from None
+    except ValueError:
+        raise Unreadable("body: more than 40 fields") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Unreadable(f"{twice[:40]}: comes more than once")
+    return form
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT:
+            raise Unreadable(f"body: larger than {BODY_LIMIT} bytes")
+        if not message.get("more_body"):
+            return body
+
+
+async def _answer(send: Send, door: Door, inbound: Inbound, answer: Answer) -> None:
+    if door.answer is None:
+        await _send(send, 200, b"")
+        return
+    extra = [(key.encode(), value.encode()) for key, value in (door.headers(answer) if door.headers else {}).items()]
+    await _send(send, 200, door.answer(answer), extra)
+
+
+async def _send(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [PLAIN, length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _field(line: str) -> str:
+    """The field a refusal names."""
+    return line.partition(":")[0]
