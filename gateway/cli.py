@@ -1,0 +1,211 @@
+"""The command line: `gateway run`, `web`, `worker`, `release`, `demo`, `talk`, `settings`, `lint`, `flows`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+import structlog
+import uvicorn
+from pydantic import SecretStr
+
+from gateway.app import Gateway, assemble, make_app
+from gateway.hop import now_utc
+from gateway.settings import BadSetting, Settings, load
+
+P = ParamSpec("P")
+
+
+def one_line(command: Callable[P, None]) -> Callable[P, None]:
+    """A bad setting or file ends the command with one line, never a stack trace."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (BadSetting, ValueError, OSError) as error:
+            raise SystemExit(f"gateway: {error}") from None
+
+    return run
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Entry point."""
+
+
+def _gateway(**overrides: Any) -> Gateway:
+    settings = load(**overrides)
+    _log(settings)
+    return assemble(settings)
+
+
+def _log(settings: Settings) -> None:
+    level = {"debug": 10, "info": 20, "warning": 30, "error": 40}[settings.log_level]
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True),
+                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )  # fmt: skip
+
+
+def _build_town(gateway: Gateway) -> None:
+    """The demo town, once."""
+    from gateway.demo import build_town
+
+    if gateway.store.count("consumer"):
+        return
+    with click.progressbar(length=100, label="Building the demo town", file=sys.stderr) as bar:
+        done = 0
+
+        def progress(part: int, whole: int) -> None:
+            nonlocal done
+            percent = part * 100 // max(whole, 1)
+            bar.update(percent - done)
+            done = percent
+
+        build_town(gateway.store, now_utc(), limits=gateway.hop.policy.limits, progress=progress)
+
+
+def _serve(gateway: Gateway, *, send: bool) -> None:
+    """The web server. The access log is off: a webhook's path holds its secret, and it costs a third of the speed."""
+    settings = gateway.settings
+    app = make_app(gateway, send=send)
+    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning", loop="uvloop", http="httptools",
+                timeout_graceful_shutdown=5, server_header=False)  # fmt: skip
+
+
+@main.command()
+@one_line
+def run() -> None:
+    """The demo: a town, the web server with the phone page, and sending, all in one process."""
+    gateway = _gateway(demo=True)
+    _build_town(gateway)
+    click.echo(f"The phone is at http://{gateway.settings.host}:{gateway.settings.port}/phone/  (stop with Ctrl-C)")
+    _serve(gateway, send=True)
+
+
+@main.command()
+@one_line
+def web() -> None:
+    """The web server: webhooks, health and metrics."""
+    gateway = _gateway()
+    if not gateway.carriers:
+        raise BadSetting("no carrier is set: GATEWAY_AT_USERNAME, GATEWAY_AT_API_KEY and GATEWAY_WEBHOOK_SECRETS, or GATEWAY_DEMO=true")
+    _serve(gateway, send=False)
+
+
+@main.command()
+@one_line
+def worker() -> None:
+    """The sending worker: as many as you like may run side by side."""
+    gateway = _gateway()
+    stop, wake = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        wake.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    threads = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in gateway.outboxes(wake)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@main.command()
+@one_line
+def release() -> None:
+    """Bring the database up to date (run once before a new version starts)."""
+    gateway = _gateway()
+    click.echo(f"{gateway.store.database.name}: up to date")
+
+
+@main.command()
+@one_line
+def demo() -> None:
+    """Fill an empty database with the demo town."""
+    gateway = _gateway(demo=True)
+    if gateway.store.count("consumer"):
+        raise ValueError(f"{gateway.settings.database} holds consumers already; name an empty one in GATEWAY_DATABASE")
+    began = time.monotonic()
+    _build_town(gateway)
+    click.echo(f"{gateway.store.count('consumer')} consumers, {gateway.store.count('link')} links in {time.monotonic() - began:.1f} s")
+
+
+@main.command()
+@click.option("--phone", default="+915559999999", show_default=True, help="the phone that talks")
+@one_line
+def talk(phone: str) -> None:
+    """A feature phone in the terminal."""
+    from gateway.talk import talk as talking
+
+    gateway = _gateway(demo=True, log_level="error")
+    _build_town(gateway)
+    talking(gateway, phone)
+
+
+@main.command("settings")
+@one_line
+def show_settings() -> None:
+    """Print every setting, where it came from, and what it is for; secrets are masked."""
+    settings = load()
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        secret = isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value))
+        shown = ("***" if value and (not isinstance(value, SecretStr) or value.get_secret_value()) else "(empty)") if secret else value
+        click.echo(f"GATEWAY_{name.upper()} = {shown}   [{_source(name, settings)}]  {field.description}")
+
+
+def _source(name: str, settings: Settings) -> str:
+    import os
+
+    if name not in settings.model_fields_set:
+        return "default"
+    return "environment" if f"GATEWAY_{name.upper()}" in {key.upper() for key in os.environ} else ".env"
+
+
+@main.command()
+@one_line
+def lint() -> None:
+    """Check the catalogues: keys, slots, characters, and that everything fits a phone."""
+    from flows import FLOWS
+    from messages import Voice
+    from messages.lint import lint as check
+
+    faults = check(Voice(load().house()), FLOWS)
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        raise SystemExit(1)
+    click.echo("the catalogues are clean")
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="only say which drawings are stale")
+@one_line
+def flows(check: bool) -> None:
+    """Draw the flows: docs/flows/*.md."""
+    from messages.draw import pages
+
+    stale = 0
+    for name, text in pages().items():
+        path = Path("docs/flows") / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale += 1
+            click.echo(("stale: " if check else "drawn: ") + str(path))
+            if not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    if check and stale:
+        raise SystemExit(1)
