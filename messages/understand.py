@@ -160,10 +160,11 @@ def _to_latin(word: str) -> str:
 
 # --- words and numbers of a message -------------------------------------------------------------------------------------
 
+_GROUP = f"[0-9](?:{_HIDDEN}[0-9])*+"
 _TOKEN = re.compile(
     r"XXXX XXXX [0-9]{4}"  # a masked number is no number
     r"|[0-9]+(?:[._/][0-9]+)+"  # nor is 1.5, 1_000 or a date
-    rf"|(?P<number>[0-9](?:[{_INVISIBLE}]*[ -]?[{_INVISIBLE}]*[0-9])*)"
+    rf"|(?P<number>{_GROUP}(?:{_HIDDEN}[ -]{_HIDDEN}(?!{_GROUP}[._/][0-9]){_GROUP})*+)"
     r"|(?P<word>[^\s0-9!-/:-@\[-`{-~\u0964\u0965\u2010-\u2027\u0966-\u096f\uff10-\uff19]+)"
 )
 _PIN = re.compile("[1-9][0-9]{5}")
@@ -182,7 +183,7 @@ class _Word:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A listed word or phrase: which words it takes, and the intent and the answers it stands for."""
+    """A listed word or phrase: which words it takes, and the intent and the answers it stands for (none: ordinary words)."""
 
     first: int
     after: int
@@ -347,7 +348,7 @@ class Ear:
         plain = _with_ascii_digits(raw)
         if number := _whole_number(plain):
             return (self._bare(raw, number, aadhaar),)
-        if not plain.strip():
+        if not _DROP_INVISIBLE.sub("", plain).strip():
             return (Said(),)
         words, numbers = _words_and_numbers(plain, self._account, self._same)
         said = Said(raw=raw, register=self._register(words), aadhaar=aadhaar)
@@ -380,14 +381,14 @@ class Ear:
         if main is None:
             if not answers and not self._denied(words, hits):
                 answers = frozenset(name for hit in hits for name in hit.answers) - self._only_alone
-            return (replace(shaped, answers=answers, guesses=() if answers else self._guess(words)),)
+            return (replace(shaped, answers=answers, guesses=() if answers else self._guess(words, hits)),)
         rivals = self._rivals(main, hits)
         if rivals or not self._certain(main, words, hits, bool(numbers)):
             offered = () if main.intent in self._exact and self._denied(words, hits) else (main.intent, *rivals)[:OFFERED]
             return (replace(shaped, answers=answers, guesses=offered, words=self._behind(said.raw, words[main.after - 1].end)),)
         said = replace(said, intent=main.intent, answers=frozenset() if numbers else answers)
         if main.intent in self._free:
-            return (self._free_text(said, main, words, hits, numbers),)
+            return (self._free_text(said, main, words, numbers),)
         return self._command(said, main, words, hits, numbers)
 
     def _hits(self, words: Sequence[_Word]) -> list[_Hit]:
@@ -398,6 +399,7 @@ class Ear:
             for size in range(min(self._longest, count - at), 0, -1):
                 taken = words[at : at + size]
                 if " ".join(word.typed for word in taken) in self._ordinary:
+                    hits.append(_Hit(at, at + size, "", frozenset()))
                     at += size
                     break
                 key = " ".join(word.key for word in taken)
@@ -424,13 +426,13 @@ class Ear:
     @staticmethod
     def _rest(words: Sequence[_Word], hits: Sequence[_Hit]) -> list[tuple[int, _Word]]:
         """The words that no listed phrase took."""
-        taken = {place for hit in hits for place in range(hit.first, hit.after)}
+        taken = {place for hit in hits if hit.intent or hit.answers for place in range(hit.first, hit.after)}
         return [(place, word) for place, word in enumerate(words) if place not in taken]
 
     def _denied(self, words: Sequence[_Word], hits: Sequence[_Hit]) -> bool:
         """Whether there is a 'not' that belongs to no listed phrase."""
-        alone = [hit for hit in hits if not (hit.after - hit.first == 1 and words[hit.first].key in self._denials)]
-        return any(word.key in self._denials for _, word in self._rest(words, alone))
+        telling = [hit for hit in hits if hit.intent or hit.answers - self._only_alone]
+        return any(word.key in self._denials for _, word in self._rest(words, telling))
 
     def _rivals(self, main: _Hit, hits: Sequence[_Hit]) -> tuple[str, ...]:
         """Other intents in the message that are no answer to the main one's questions."""
@@ -451,9 +453,7 @@ class Ear:
             return not unknown
         return not unknown or unknown[0] > main.first
 
-    def _free_text(
-        self, said: Said, main: _Hit, words: Sequence[_Word], hits: Sequence[_Hit], numbers: Sequence[tuple[int, str]]
-    ) -> Said:
+    def _free_text(self, said: Said, main: _Hit, words: Sequence[_Word], numbers: Sequence[tuple[int, str]]) -> Said:
         """A name or an address: what follows is kept as it was written, and no number in it is taken for an account.
 
         Only a number right behind the keyword is (`NAAM 123456789 Ramesh Kumar`).
@@ -498,15 +498,13 @@ class Ear:
     @staticmethod
     def _behind(raw: str, end: int) -> str:
         """What was written behind the keyword."""
-        return raw[end:].lstrip(" \t\r\n.,:;-=>").rstrip()
+        return raw[end:].lstrip(" \t\r\n.,:;!?=>-\u0964").rstrip()
 
-    def _guess(self, words: Sequence[_Word]) -> tuple[str, ...]:
+    def _guess(self, words: Sequence[_Word], hits: Sequence[_Hit]) -> tuple[str, ...]:
         """Intents whose spelling is near one of these words, or near all of them together; the nearest first."""
-        heard = [
-            word.key
-            for word in words
-            if len(word.key) >= _WORD_LEAST and word.key not in self._little and word.typed not in self._ordinary
-        ]
+        ordinary = {place for hit in hits if not hit.intent and not hit.answers for place in range(hit.first, hit.after)}
+        keys = [word.key for place, word in enumerate(words) if place not in ordinary]
+        heard = [key for key in keys if len(key) >= _WORD_LEAST and key not in self._little]
         if len(heard) > 1:
             heard.append(" ".join(heard))
         scores: dict[str, float] = {}
@@ -517,7 +515,7 @@ class Ear:
                     intent = self._intents[near]
                     scores[intent] = max(score, scores.get(intent, 0))
         if not scores:
-            return _distinct(intent for word in words for intent in self._hints.get(word.key, ()))[:OFFERED]
+            return _distinct(intent for key in keys for intent in self._hints.get(key, ()))[:OFFERED]
         best = sorted(scores, key=lambda intent: -scores[intent])
         return tuple(intent for intent in best if scores[intent] >= scores[best[0]] - BEHIND)[:OFFERED]
 
