@@ -25,9 +25,8 @@ from flows.welcome import Welcome
 #: What people come for, in main-menu order.
 SERVICES: tuple[type[Flow], ...] = (NewConnection, NameTransfer, Meter, Disconnection, Transformer, BillFlow, Track)
 #: Every flow by name.
-FLOWS: dict[str, type[Flow]] = {
-    flow.name: flow for flow in (Menu, Welcome, *SERVICES, Register, Details, Objection, Help, Mute)
-}
+ALL: tuple[type[Flow], ...] = (Menu, Welcome, *SERVICES, Register, Details, Objection, Help, Mute)
+FLOWS: dict[str, type[Flow]] = {flow.name: flow for flow in ALL}
 #: Keyword intent -> flow and screen it enters.
 INTENTS: dict[str, tuple[str, str]] = {
     intent: (flow.name, screen) for flow in FLOWS.values() for intent, screen in flow.intents.items()

@@ -5,7 +5,8 @@ A flow names its screens and its rules. A rule is a row of a table that a clerk 
     (on screen, answer, go to, only if, and then)
 
 The answer is the trigger: the name of an option (or several, parted by spaces), or `given` for a typed answer, or `enter`
-at a `decide()` screen. The first row that fits is taken. "only if" names one method returning bool; "and then" names methods that add effects.
+at a `decide()` screen. The first row that fits is taken. "only if" names one method returning bool; "and then" names
+methods that add effects.
 
 One `transitions` machine serves each flow class and is never told about a phone: a hop makes a light object, the walk, and
 triggers events on it (about 20 microseconds; a model per phone would cost 200 and leak).
@@ -119,8 +120,16 @@ class Flow:
         account = self.the_consumer.account
         return next((r for r in self.facts.requests if r.service in services and r.account == account and is_open(r)), None)
 
-    def file_request(self, service: str, consumer: Consumer | None, *, area: Area | None = None, asset: str = "",
-                     pin: str = "", priority: bool = False) -> None:
+    def file_request(
+        self,
+        service: str,
+        consumer: Consumer | None,
+        *,
+        area: Area | None = None,
+        asset: str = "",
+        pin: str = "",
+        priority: bool = False,
+    ) -> None:
         """Open a request with the time limit of its service and area; on USSD its number also goes out by SMS."""
         policy, ticket = self.facts.policy, self.facts.ticket
         limit = policy.limits.get((service, area or (consumer.area if consumer else "rural")))
@@ -153,7 +162,6 @@ class Flow:
         return {"ticket": request.ticket, "service": request.service, "state": request.state, "since": request.since,
                 "awaits": f"awaits_{request.state}", "due": request.due, "left": left, "reports": request.reports}  # fmt: skip
 
-
     def wants_details(self, request: Request) -> bool:
         """Whether it is this phone's own open request for which a name and an address may be sent."""
         return (request.phone == self.conversation.phone and is_open(request)
@@ -161,8 +169,21 @@ class Flow:
 
 
 #: States in which a request is not worked on any more.
-CLOSED = frozenset({"done", "restored", "closed", "energised", "bill_corrected", "effective_next_bill", "suspended",
-                    "rejected", "cancelled", "withdrawn", "expired"})
+CLOSED = frozenset(
+    {
+        "done",
+        "restored",
+        "closed",
+        "energised",
+        "bill_corrected",
+        "effective_next_bill",
+        "suspended",
+        "rejected",
+        "cancelled",
+        "withdrawn",
+        "expired",
+    }
+)
 
 
 def is_open(request: Request) -> bool:

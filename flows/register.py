@@ -8,6 +8,7 @@ from flows.flow import Flow
 from flows.records import Args, Link, Said, Tell, Text
 from flows.screens import Bad, ask, decide, end
 
+
 def second_fact(said: Said, flow: Flow) -> str | Bad:
     """The last four digits of the meter number, or the last bill's amount in whole rupees; not kept."""
     consumer = flow.consumer

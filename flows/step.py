@@ -84,7 +84,9 @@ def _dial(conversation: Conversation, said: Sequence[Said], facts: Facts) -> Tur
     if not conversation.lang:
         return _enter(replace(_forget(conversation), ahead=tuple(said)), Place("welcome", "language"), facts, Said())
     fresh = conversation.seen is not None and facts.now - conversation.seen <= facts.policy.resume
-    left_over = place if _is_unfinished(place) else conversation.held if conversation.held and place.screen == "unfinished" else None
+    left_over = (
+        place if _is_unfinished(place) else conversation.held if conversation.held and place.screen == "unfinished" else None
+    )
     if left_over and fresh and not said:
         return _enter(replace(_forget(conversation), held=left_over), Place("menu", "unfinished"), facts, Said())
     return _enter(_forget(conversation), HOME, facts, Said())

@@ -123,7 +123,6 @@ class Transformer(AboutAccount):
         feeders = self.facts.feeders.get(self.answers["pin"], ())
         return tuple(Option("feeder", f.code, {"name": f.name}) for f in feeders)
 
-
     def joined_args(self) -> Args:
         """The open request, and how many have reported with this phone."""
         request = self.reported

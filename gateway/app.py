@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.carriers.africastalking import AfricasTalking
+from gateway.carriers.phone import Phone
+from gateway.outbox import Outbox
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,11 +18,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from gateway.carriers import Carrier
-from gateway.carriers.africastalking import AfricasTalking
-from gateway.carriers.phone import Phone
 from gateway.hop import Hop, now_utc
-from gateway.outbox import Outbox
-from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
+from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
 from gateway.traffic import Traffic
@@ -80,14 +80,15 @@ def make_app(gateway: Gateway, *, send: bool) -> Starlette:
         gateway.store.close()
 
     secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
-    webhooks = Webhooks(
-        gateway.carriers, {"africastalking": secrets}, gateway.settings.webhook_networks, traffic.serve, note
-    )
+    webhooks = Webhooks(gateway.carriers, {"africastalking": secrets}, gateway.settings.webhook_networks, traffic.serve, note)
     routes: list[BaseRoute] = [Mount("/in", webhooks), Route("/healthz", healthz), Route("/metrics", metrics)]
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 
-        routes += [Mount("/phone", routes=phone_routes(gateway, traffic.serve)), Route("/", lambda _: RedirectResponse("/phone/"))]
+        routes += [
+            Mount("/phone", routes=phone_routes(gateway, traffic.serve)),
+            Route("/", lambda _: RedirectResponse("/phone/")),
+        ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 

@@ -79,8 +79,17 @@ def _serve(gateway: Gateway, *, send: bool) -> None:
     """The web server. The access log is off: a webhook's path holds its secret, and it costs a third of the speed."""
     settings = gateway.settings
     app = make_app(gateway, send=send)
-    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning", loop="uvloop", http="httptools",
-                timeout_graceful_shutdown=5, server_header=False)  # fmt: skip
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
 
 
 @main.command()
@@ -99,7 +108,9 @@ def web() -> None:
     """The web server: webhooks, health and metrics."""
     gateway = _gateway()
     if not gateway.carriers:
-        raise BadSetting("no carrier is set: GATEWAY_AT_USERNAME, GATEWAY_AT_API_KEY and GATEWAY_WEBHOOK_SECRETS, or GATEWAY_DEMO=true")
+        raise BadSetting(
+            "no carrier is set: GATEWAY_AT_USERNAME, GATEWAY_AT_API_KEY and GATEWAY_WEBHOOK_SECRETS, or GATEWAY_DEMO=true"
+        )
     _serve(gateway, send=False)
 
 
@@ -140,7 +151,9 @@ def demo() -> None:
         raise ValueError(f"{gateway.settings.database} holds consumers already; name an empty one in GATEWAY_DATABASE")
     began = time.monotonic()
     _build_town(gateway)
-    click.echo(f"{gateway.store.count('consumer')} consumers, {gateway.store.count('link')} links in {time.monotonic() - began:.1f} s")
+    click.echo(
+        f"{gateway.store.count('consumer')} consumers, {gateway.store.count('link')} links in {time.monotonic() - began:.1f} s"
+    )
 
 
 @main.command()
@@ -163,7 +176,11 @@ def show_settings() -> None:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         secret = isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value))
-        shown = ("***" if value and (not isinstance(value, SecretStr) or value.get_secret_value()) else "(empty)") if secret else value
+        shown = (
+            ("***" if value and (not isinstance(value, SecretStr) or value.get_secret_value()) else "(empty)")
+            if secret
+            else value
+        )
         click.echo(f"GATEWAY_{name.upper()} = {shown}   [{_source(name, settings)}]  {field.description}")
 
 
@@ -179,9 +196,10 @@ def _source(name: str, settings: Settings) -> str:
 @one_line
 def lint() -> None:
     """Check the catalogues: keys, slots, characters, and that everything fits a phone."""
+    from messages.lint import lint as check
+
     from flows import FLOWS
     from messages import Voice
-    from messages.lint import lint as check
 
     faults = check(Voice(load().house()), FLOWS)
     for fault in faults:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from secrets import randbelow
 
 import structlog
+from messages.encoding import measure, sms_parts
 
 from flows.records import Conversation, Facts, Policy, Said, Tell, Text
 from flows.step import stand, step
@@ -21,7 +22,6 @@ from gateway.carriers import Carrier
 from gateway.records import Answer, Inbound, masked
 from gateway.store.sql import Conflict, Known, Outgoing, Store
 from messages import Voice
-from messages.encoding import measure, sms_parts
 from messages.understand import Ear, mask_aadhaar
 
 log = structlog.get_logger()
@@ -131,8 +131,8 @@ class Hop:
                 self.store.keep_effect(effect, inbound, now)
         if inbound.channel != "ussd":
             template = f"{answer.screen}/{answer.lang}"
-            self.store.enqueue(Outgoing(inbound.phone, answer.page, encoding, parts, template, inbound.carrier, "live", "fresh", now),
-                               inbound.id, now)  # fmt: skip
+            sms = Outgoing(inbound.phone, answer.page, encoding, parts, template, inbound.carrier, "live", "fresh", now)
+            self.store.enqueue(sms, inbound.id, now)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.keep_answer(inbound, masked_text, answer, (time.perf_counter_ns() - began) // 1000)
         return answer

@@ -46,25 +46,37 @@ class Settings(BaseSettings):
     at_api_key: SecretStr = Field(SecretStr(""), description="Africa's Talking API key")
     at_sender: str = Field("", description="sender of SMS; empty: the account's default")
     at_base_url: str = Field("", description="another API address, such as an emulator's")
-    webhook_secrets: tuple[SecretStr, ...] = Field((), description="one or two secrets in the webhook path, 128 bits each; two while rotating")
+    webhook_secrets: tuple[SecretStr, ...] = Field(
+        (), description="one or two secrets in the webhook path, 128 bits each; two while rotating"
+    )
     webhook_networks: tuple[str, ...] = Field((), description="CIDR list that webhooks are taken from; empty: any")
-    send_timeout: float = Field(65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)")
+    send_timeout: float = Field(
+        65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)"
+    )
     senders: Annotated[int, Field(ge=1, le=64)] = Field(8, description="independent sending threads (limits.md section 5)")
 
     # --- what fits on a phone
-    ussd_septets: Annotated[int, Field(ge=100, le=182)] = Field(160, description="GSM-7 septets of a USSD page (182 by 3GPP 23.038; Safaricom 160)")
-    ussd_units: Annotated[int, Field(ge=45, le=80)] = Field(80, description="UCS-2 units of a USSD page (80 by 3GPP; NIC 2014: 45 to 60)")
+    ussd_septets: Annotated[int, Field(ge=100, le=182)] = Field(
+        160, description="GSM-7 septets of a USSD page (182 by 3GPP 23.038; Safaricom 160)"
+    )
+    ussd_units: Annotated[int, Field(ge=45, le=80)] = Field(
+        80, description="UCS-2 units of a USSD page (80 by 3GPP; NIC 2014: 45 to 60)"
+    )
     ussd_devanagari: bool = Field(True, description="whether USSD shows Devanagari; if not, romanised Hindi is said")
 
     # --- rules of the company
     ca_pattern: str = Field(r"\d{9,11}", description="shape of a CA number (utility.md section 2, S8 S9)")
-    bill_to_unlinked: Literal["none", "amount_only", "full"] = Field("amount_only", description="what a phone that is not linked sees of a bill (utility.md 7.6)")
+    bill_to_unlinked: Literal["none", "amount_only", "full"] = Field(
+        "amount_only", description="what a phone that is not linked sees of a bill (utility.md 7.6)"
+    )
     guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
     objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
     link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
     resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
     idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")
-    priority_load_kw: int = Field(5, description="larger loads first: kW from which a request is in the priority queue (utility.md 7.1, S1)")
+    priority_load_kw: int = Field(
+        5, description="larger loads first: kW from which a request is in the priority queue (utility.md 7.1, S1)"
+    )
     phone_from_load_kw: int = Field(0, description="kW from which a new connection is opened by phone; below it a call back (S1)")
     phone_from_date: date = Field(date(2017, 3, 10), description="day from which new connections are opened by phone (S1)")
     free_units: int = Field(125, description="free units a month, since 2025-08-01 (utility.md section 4, S13)")
@@ -88,7 +100,9 @@ class Settings(BaseSettings):
         if len(secrets) > 2:
             raise ValueError("at most two secrets are valid at once")
         if any(not SECRET.fullmatch(secret.get_secret_value()) for secret in secrets):
-            raise ValueError("a secret needs at least 128 bits: make one with `python -c 'import secrets; print(secrets.token_hex(16))'`")
+            raise ValueError(
+                "a secret needs at least 128 bits: make one with `python -c 'import secrets; print(secrets.token_hex(16))'`"
+            )
         return secrets
 
     @field_validator("webhook_networks")
@@ -112,7 +126,9 @@ class Settings(BaseSettings):
         if self.at_username and not self.webhook_secrets:
             raise ValueError("webhook_secrets: an open webhook is refused; set GATEWAY_WEBHOOK_SECRETS='[\"...\"]' with 128 bits")
         if self.demo and not _is_loopback(self.host):
-            raise ValueError("demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false")
+            raise ValueError(
+                "demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false"
+            )
         return self
 
     def policy(self) -> Policy:
@@ -180,4 +196,4 @@ def load(**overrides: Any) -> Settings:
         why = str(first["msg"]).removeprefix("Value error, ")
         raise BadSetting(f"GATEWAY_{name.upper()}: {why}" if name else why) from None
     except ValueError as error:  # pydantic-settings: a list that is not JSON
-        raise BadSetting(f"{error}: lists are written as JSON, such as [\"...\"]") from None
+        raise BadSetting(f'{error}: lists are written as JSON, such as ["..."]') from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.records import Channel
-from gateway.records import Answer, Inbound, OptOut, Outcome, OutboundMessage, Report, SessionEnd
+from gateway.records import Answer, Inbound, OptOut, OutboundMessage, Outcome, Report, SessionEnd
 from messages import Limits
 
 Heard = Inbound | SessionEnd | Report | OptOut

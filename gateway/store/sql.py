@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
 
-from flows.flow import CLOSED
 from flows.records import (
     Answered,
     Bill,
@@ -33,12 +32,16 @@ from flows.records import (
     Tell,
     Unlink,
 )
-from gateway.records import Answer, Inbound, Lane, OptOut, Outcome, OutboundMessage, Report, Sent, SessionEnd
+from gateway.records import Answer, Inbound, Lane, OptOut, OutboundMessage, Outcome, Report, Sent, SessionEnd
 from gateway.store.schema import MIGRATIONS
 
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
 #: A carrier's word on a message may only move it forward.
-REPORTED = {"sent": ("sending", "unknown"), "delivered": ("sending", "unknown", "sent", "failed"), "failed": ("sending", "unknown", "sent")}
+REPORTED = {
+    "sent": ("sending", "unknown"),
+    "delivered": ("sending", "unknown", "sent", "failed"),
+    "failed": ("sending", "unknown", "sent"),
+}
 
 
 class Database(Protocol):
@@ -107,7 +110,10 @@ _CONSUMER = """select c.account, c.name_deva, c.name_latin, c.meter, c.area, c.p
     b.units, b.basis, b.free
     from {source} left join bill b on b.account = c.account
         and b.month = (select max(month) from bill l where l.account = c.account)"""
-_LINKED = _CONSUMER.format(source="link k join consumer c on c.account = k.account") + " where k.phone = ? order by k.linked_at, c.account"
+_LINKED = (
+    _CONSUMER.format(source="link k join consumer c on c.account = k.account")
+    + " where k.phone = ? order by k.linked_at, c.account"
+)
 _NAMED = _CONSUMER.format(source="consumer c") + " where c.account = ?"
 _REQUEST = "select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where "
 
@@ -143,9 +149,7 @@ class Store:
 
     def recall(self, phone: str, today: date) -> Known:
         """The phone's conversation and what is kept beside it; a new phone has an empty one."""
-        rows = self._rows(
-            "select data, guesses, guess_day, muted, told_until from conversation where phone = ?", (phone,)
-        )
+        rows = self._rows("select data, guesses, guess_day, muted, told_until from conversation where phone = ?", (phone,))
         if not rows:
             return Known(Conversation(phone), 0, False, 0)
         data, guesses, day, muted, told_until = rows[0]
@@ -166,8 +170,26 @@ class Store:
         return self._consumer(rows[0]) if rows else None
 
     def _consumer(self, row: Sequence[Any]) -> Consumer:
-        (account, deva, latin, meter, area, pin, section, feeder, transformer, load, phases, balance, balance_on, number, *bill) = row
-        paid = self._rows("select paid_on, amount, receipt from payment where account = ? order by paid_on desc limit 1", (account,))
+        (
+            account,
+            deva,
+            latin,
+            meter,
+            area,
+            pin,
+            section,
+            feeder,
+            transformer,
+            load,
+            phases,
+            balance,
+            balance_on,
+            number,
+            *bill,
+        ) = row
+        paid = self._rows(
+            "select paid_on, amount, receipt from payment where account = ? order by paid_on desc limit 1", (account,)
+        )
         phones = self._rows("select phone from link where account = ? order by linked_at desc", (account,))
         latest = None
         if number is not None:
@@ -198,7 +220,10 @@ class Store:
     def contexts(self, phone: str, now: datetime) -> tuple[Context, ...]:
         """What this phone was told and may still answer, newest first."""
         sql = "select id, kind, account, ref, until from told where phone = ? and until > ? and answered = 0 order by id desc"
-        return tuple(Context(i, kind, account, ref, moment(until)) for i, kind, account, ref, until in self._rows(sql, (phone, millis(now))))
+        return tuple(
+            Context(i, kind, account, ref, moment(until))
+            for i, kind, account, ref, until in self._rows(sql, (phone, millis(now)))
+        )
 
     def language(self, phone: str) -> str:
         """The language a phone has chosen, or empty."""
@@ -231,7 +256,8 @@ class Store:
                 self._file(effect, inbound, at)
             case Join(ticket, details):
                 added = self._run(
-                    "insert into report values (?, ?, ?, ?) on conflict do nothing", (ticket, phone, at, _encode(details).decode())
+                    "insert into report values (?, ?, ?, ?) on conflict do nothing",
+                    (ticket, phone, at, _encode(details).decode()),
                 )
                 if added:
                     self._run("update request set reports = reports + 1 where ticket = ?", (ticket,))
@@ -363,10 +389,14 @@ class Store:
             return [self._message(id_) for id_ in ids]
 
     def _message(self, id_: int) -> OutboundMessage:
-        sql = """select id, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at, created
+        sql = """select id, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at
                  from outbox where id = ?"""
-        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at, created) = self._rows(sql, (id_,))[0]
-        return OutboundMessage(id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at))
+        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at) = self._rows(
+            sql, (id_,)
+        )[0]
+        return OutboundMessage(
+            id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at)
+        )
 
     def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, retry_at: datetime | None, state: str) -> None:
         """What became of a try to send. A delivery report that came earlier is joined now."""
@@ -395,7 +425,8 @@ class Store:
     def _move(self, carrier: str, reference: str, reported: str) -> None:
         for before in REPORTED.get(reported, ()):
             self._run(
-                "update outbox set state = ? where reference = ? and carrier = ? and state = ?", (reported, reference, carrier, before)
+                "update outbox set state = ? where reference = ? and carrier = ? and state = ?",
+                (reported, reference, carrier, before),
             )
 
     def next_due(self, carrier: str) -> datetime | None:
@@ -414,7 +445,10 @@ class Store:
         """The messages sent to a phone after an id: id, text, encoding, parts, template, when."""
         sql = """select id, text, encoding, parts, template, settled from outbox
                  where phone = ? and id > ? and state in ('sent', 'delivered') order by id limit ?"""
-        return [(i, text, enc, parts, template, moment(at)) for i, text, enc, parts, template, at in self._rows(sql, (phone, after, limit))]
+        return [
+            (i, text, enc, parts, template, moment(at))
+            for i, text, enc, parts, template, at in self._rows(sql, (phone, after, limit))
+        ]
 
     def count(self, table: str) -> int:
         """How many rows a table has."""

@@ -1,0 +1,62 @@
+"""What several tests share: the town, a gateway over a real SQLite file, and a clock that only the test moves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flows.verhoeff import with_check_digit
+from gateway.app import Gateway, assemble
+from gateway.hop import Hop
+from gateway.settings import Settings, load
+from tests import town
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="rewrite tests/scripts/*.txt as the phones show them now")
+
+
+class Clock:
+    """Time as the test says."""
+
+    def __init__(self) -> None:
+        self.now = town.BEGIN
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, span: timedelta) -> None:
+        self.now += span
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    return load(
+        database=f"sqlite:///{tmp_path}/town.db",
+        demo=True,
+        at_username="sandbox",
+        at_api_key="test-key",
+        webhook_secrets=["0123456789abcdef0123456789abcdef"],
+    )
+
+
+@pytest.fixture
+def gateway(settings: Settings, clock: Clock) -> Iterator[Gateway]:
+    """The product as it starts, over a real file, with the small town, a still clock and countable tickets."""
+    made = assemble(settings)
+    town.build(made.store)
+    tickets = (with_check_digit(str(4_000_000 + n)) for n in itertools.count(1))
+    hop = made.hop
+    still = Hop(hop.store, hop.voice, hop.ear, hop.policy, hop.carriers, clock, lambda: next(tickets))
+    yield Gateway(made.settings, made.store, made.voice, made.carriers, still)
+    made.store.close()

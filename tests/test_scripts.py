@@ -1,0 +1,197 @@
+"""Whole conversations as they look on the phone, played through the real hop on a real store, over every carrier.
+
+A script is read aloud: `> ` begins what somebody does, the lines under it are what phones show for it. After a change of
+texts, `pytest tests/test_scripts.py --update` rewrites what is shown; read the difference before you commit it.
+
+    > phone one            from here on this phone (a label of tests/town.py); `one hi` chooses its language too
+    > dial *384*1912#      a new USSD session
+    > 3                    an answer in it
+    > text METER band      an SMS to the short code
+    > again                the carrier delivers the last hop once more
+    > lose                 our state of this phone is lost while its session lives on
+    > wait 40 minutes
+    > requests             what the database holds of this phone's requests
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from messages.encoding import clusters, measure, sms_parts
+from structlog.testing import capture_logs
+
+from flows.records import Conversation
+from gateway.app import Gateway
+from gateway.records import Answer, Inbound
+from tests import town
+from tests.conftest import Clock
+
+SCRIPTS = sorted(Path(__file__).with_name("scripts").glob("*.txt"))
+CODE = "*384*1912#"
+LABELS = {phone: label for label, phone in town.PHONES.items()}
+
+
+class Player:
+    """Plays one script and writes down what the phones show."""
+
+    def __init__(self, gateway: Gateway, clock: Clock, carrier: str) -> None:
+        self.gateway, self.clock, self.carrier = gateway, clock, carrier
+        self.phone = ""
+        self.sessions = 0
+        self.session = ""
+        self.text = ""
+        self.last: Inbound | None = None
+        self.read = 0
+        self.texts = 0
+
+    def play(self, script: str) -> str:
+        """The script as it plays now."""
+        lines: list[str] = []
+        for line in script.splitlines():
+            if line.startswith("> "):
+                lines.append(line)
+                lines += self.do(line[2:].strip())
+            elif line.startswith("#") or not line.strip():
+                lines.append(line)
+        return "\n".join(lines) + "\n"
+
+    def do(self, what: str) -> list[str]:
+        verb, _, rest = what.partition(" ")
+        match verb:
+            case "phone":
+                label, _, lang = rest.partition(" ")
+                self.phone = town.PHONES[label]
+                if lang:
+                    with self.gateway.store.write():
+                        self.gateway.store.keep_conversation(Conversation(self.phone, lang=lang), self.clock())
+                return []
+            case "wait":
+                count, unit = rest.split()
+                self.clock.wait(timedelta(**{unit.rstrip("s") + "s": int(count)}))
+                return []
+            case "lose":
+                with self.gateway.store.write():
+                    self.gateway.store.database.run("delete from conversation where phone = ?", (self.phone,))
+                return []
+            case "requests":
+                return self.requests()
+            case "dial":
+                self.sessions += 1
+                self.session, self.text = f"ATUid_{self.sessions:032x}", rest.removeprefix(CODE[:-1]).strip("*#")
+                return self.hop(self.ussd())
+            case "text":
+                self.texts += 1
+                return self.hop(self.sms(rest))
+            case "again":
+                assert self.last is not None
+                return self.hop(self.last)
+            case _:
+                self.text = f"{self.text}*{what}" if self.text else what
+                return self.hop(self.ussd(lost=True))
+
+    def ussd(self, *, lost: bool = False) -> Inbound:
+        if self.carrier == "africastalking":
+            form = {
+                "sessionId": self.session,
+                "phoneNumber": self.phone,
+                "networkCode": "99999",
+                "serviceCode": CODE,
+                "text": self.text,
+            }
+            return self.hear("ussd", form, {"at-ussd-hop-metadata": "x"} if lost else {})
+        return Inbound(
+            f"{self.session}/{self.text}", "phone", self.phone, "ussd", self.text, self.clock(), self.session, lost=lost
+        )
+
+    def sms(self, words: str) -> Inbound:
+        id_ = f"sms-{self.texts}"
+        if self.carrier == "africastalking":
+            form = {"date": "2026-05-25 04:30:00", "from": self.phone, "to": "56161", "id": id_, "text": words}
+            return self.hear("sms", form, {})
+        return Inbound(id_, "phone", self.phone, "sms", words, self.clock())
+
+    def hear(self, door: str, form: dict[str, str], headers: dict[str, str]) -> Inbound:
+        """As the webhook reads it off the wire."""
+        heard = (
+            self.gateway.carriers[self.carrier]
+            .doors[door]
+            .hear(dict(parse_qsl(urlencode(form), keep_blank_values=True)), headers)
+        )
+        assert isinstance(heard, Inbound)
+        return heard
+
+    def hop(self, inbound: Inbound) -> list[str]:
+        self.last = inbound
+        self.clock.wait(timedelta(seconds=7))
+        with capture_logs() as logs:
+            answer = self.gateway.hop.serve([inbound])[0]
+        assert not any(phone[3:] in str(entry) for entry in logs for phone in town.PHONES.values()), logs
+        shown = []
+        if inbound.channel == "ussd":
+            self.check_page(answer)
+            shown = [f"  | {line}".rstrip() for line in self.on_phone(answer).split("\n")] + (["  (ends)"] if answer.ends else [])
+        return shown + self.messages()
+
+    def on_phone(self, answer: Answer) -> str:
+        """The page as the carrier would pass it on."""
+        if self.carrier != "africastalking":
+            return answer.page
+        door = self.gateway.carriers[self.carrier].doors["ussd"]
+        assert door.answer is not None
+        kind, _, page = door.answer(answer).decode().partition(" ")
+        assert kind == ("END" if answer.ends else "CON")
+        return page
+
+    def messages(self) -> list[str]:
+        """What the outbox took since last time, as the phones will show it."""
+        rows = self.gateway.store.database.rows(
+            "select id, phone, text, encoding, parts, template from outbox where id > ? order by id", (self.read,)
+        )
+        shown = []
+        for id_, phone, text, encoding, parts, template in rows:
+            self.read = id_
+            assert measure(text).encoding == encoding
+            assert sms_parts(text) == parts <= 3, text
+            assert re.fullmatch(r"\w+\.\w+/(hi|hi-Latn|en)", template)
+            self.check_text(text)
+            to = "" if phone == self.phone else f" to {LABELS[phone]}"
+            first, *more = text.split("\n")
+            shown += [f"  sms{to}| {first}".rstrip(), *(f"     | {line}".rstrip() for line in more)]
+        return shown
+
+    def check_page(self, answer: Answer) -> None:
+        size = measure(answer.page)
+        limits = self.gateway.carriers[self.carrier].limits("ussd")
+        assert size.units <= (limits.septets if size.encoding == "gsm7" else limits.units) - limits.overhead, answer.page
+        self.check_text(answer.page)
+
+    def check_text(self, text: str) -> None:
+        assert text.strip()
+        assert "{" not in text
+        assert not re.match(r"[\u093a-\u094f\u0900-\u0903]", clusters(text)[0]), f"begins inside a letter: {text!r}"
+
+    def requests(self) -> list[str]:
+        rows = self.gateway.store.database.rows(
+            "select ticket, service, state, account, asset, priority, unverified, reports, details from request where phone = ? order by filed",
+            (self.phone,),
+        )
+        return [
+            f"  = {ticket} {service} {state}" + (f" CA {account}" if account else "") + (f" {asset}" if asset else "")
+            + (" priority" if priority else "") + (" unverified" if unverified else "") + f" reports {reports} {details}"
+            for ticket, service, state, account, asset, priority, unverified, reports, details in rows
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("carrier", ["phone", "africastalking"])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_script(script: Path, carrier: str, gateway: Gateway, clock: Clock, request: pytest.FixtureRequest) -> None:
+    written = script.read_text(encoding="utf-8")
+    played = Player(gateway, clock, carrier).play(written)
+    if request.config.getoption("--update"):
+        script.write_text(played, encoding="utf-8")
+    else:
+        assert played == written
