@@ -82,4 +82,20 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "create index phone_event_phone on phone_event (phone, at)",
         ),
     ),
+    (
+        "0010 intake",
+        (
+            """create table intake (id {serial}, kind text not null, digest text not null, name text not null, state text not null,
+               worker text not null, began bigint not null, seen bigint not null, done bigint not null default 0,
+               dry integer not null default 0, total bigint not null default 0, added bigint not null default 0,
+               changed bigint not null default 0, same bigint not null default 0, left_out bigint not null default 0)""",
+            "create index intake_digest on intake (kind, digest)",
+            """create table intake_row (intake bigint not null, key text not null, row bigint not null, data text not null,
+               primary key (intake, key))""",
+            """create table api_answer (client text not null, key text not null, digest text not null, status integer not null,
+               body text not null, at bigint not null, primary key (client, key))""",
+            "create index api_answer_at on api_answer (at)",
+            "create table access (at bigint not null, who text not null, what text not null, reason text not null)",
+        ),
+    ),
 )
