@@ -6,11 +6,11 @@ import threading
 import time
 
 import click
-from gateway.outbox import Outbox
 
 from gateway.app import Gateway
 from gateway.carriers.phone import Handset, NotHere, Phone
 from gateway.hop import Unavailable, now_utc
+from gateway.outbox import Outbox
 from gateway.phone.strip import Shown, shown
 from gateway.records import Answer, Inbound
 
@@ -27,8 +27,9 @@ PATIENCE, LOOK = 8.0, 0.05
 class Talk:
     """One conversation at the terminal."""
 
-    def __init__(self, gateway: Gateway, phone: str) -> None:
+    def __init__(self, gateway: Gateway, phone: str, wake: threading.Event) -> None:
         self.gateway = gateway
+        self.wake = wake
         self.carrier = gateway.carriers[Phone.name]
         self.handset = Handset(phone, gateway.settings.ussd_code)
         self.before: Answer | None = None
@@ -71,6 +72,7 @@ class Talk:
         began = time.perf_counter_ns()
         answer = self.gateway.hop.serve([inbound])[0]
         micros = (time.perf_counter_ns() - began) // 1000
+        self.wake.set()
         after = self.gateway.store.recall(inbound.phone, now_utc().date()).conversation
         hop = shown(said, inbound.channel, answer, self.carrier.limits(inbound.channel), after, micros)
         self.said, self.before = said, answer
@@ -124,7 +126,7 @@ def talk(gateway: Gateway, phone: str) -> None:
     worker = threading.Thread(target=outbox.run, args=(stop,))
     worker.start()
     try:
-        talking = Talk(gateway, phone)
+        talking = Talk(gateway, phone, wake)
         click.echo(f"{phone}: dial {gateway.settings.ussd_code} or send `sms BIL`; `help` tells more.")
         while True:
             line = click.prompt("", prompt_suffix="> ", default="", show_default=False).strip()
@@ -132,7 +134,6 @@ def talk(gateway: Gateway, phone: str) -> None:
                 break
             if line:
                 talking.do(line)
-                wake.set()
     except (click.Abort, EOFError):
         click.echo()
     finally:

@@ -182,7 +182,8 @@ class Exchange:
 
     async def strip(self, request: Request) -> Response:
         """Everything beside the phone."""
-        return _json(await self._strip(self._line(_phone(request))))
+        line = self._line(_phone(request))
+        return _json(self._strip(line, await asyncio.to_thread(self._conversation, line.handset.phone)))
 
     # --- how --------------------------------------------------------------------------------------------------------
 
@@ -212,10 +213,9 @@ class Exchange:
         live = inbound.channel == "ussd" and inbound.session == line.handset.session
         if live and answer.ends:
             line.handset.hang_up()
-        return _json({"hop": hop, "live": live, "session": line.handset.session, "strip": await self._strip(line, after)})
+        return _json({"hop": hop, "live": live, "session": line.handset.session, "strip": self._strip(line, after)})
 
-    async def _strip(self, line: Line, after: Conversation | None = None) -> dict[str, object]:
-        after = after or await asyncio.to_thread(self._conversation, line.handset.phone)
+    def _strip(self, line: Line, after: Conversation) -> dict[str, object]:
         place, held = after.place, after.held
         return {
             "flow": place.flow,

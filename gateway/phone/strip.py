@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from messages.encoding import measure, sms_parts
-
 from flows.records import Channel, Conversation
 from gateway.records import Answer
 from messages import Limits
+from messages.encoding import measure, sms_parts
 
 #: Septets and units of one part of a message in several parts, by encoding (3GPP TS 23.040).
 PART = {"gsm7": 153, "ucs2": 67}

@@ -250,8 +250,8 @@ function light(key) {
 }
 
 // A key under the mouse leaves the focus where it is, as a key of a phone does.
-document.querySelector(".phone").addEventListener("mousedown", (event) => {
-  if (event.target.closest("button")) event.preventDefault();
+document.addEventListener("mousedown", (event) => {
+  if (event.target.closest(".phone button, .buttons button")) event.preventDefault();
 });
 
 document.querySelector(".phone").addEventListener("click", (event) => {
@@ -283,6 +283,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "green" && target.matches("button, a, select")) return;
   if ((key === "up" || key === "down") && target.matches("select")) return;
   event.preventDefault();
+  if (!ours && key.length === 1) target.blur(); // from now on Enter is the green key
   light(key);
   press(key);
 });
@@ -426,6 +427,7 @@ async function take(number) {
   drawInbox();
   drawStrip(await ask(`strip?phone=${encodeURIComponent(number)}`));
   await poll(true);
+  document.body.dataset.ready = number;
 }
 
 function option(number, label) {
@@ -485,4 +487,3 @@ const before = sessionStorage.getItem("phone");
 if (before && !demo.some((one) => one.phone === before)) $("who").append(option(before, ""));
 $("who").value = before ?? demo[0].phone;
 await take($("who").value);
-document.body.dataset.ready = "";
