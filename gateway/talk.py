@@ -14,9 +14,13 @@ from gateway.outbox import Outbox
 from gateway.phone.strip import Shown, shown
 from gateway.records import Answer, Inbound
 
-HELP = """{code}     dial (an answer may follow: {ahead})     1, 2, ... or words     answer the question
-sms BIL        send a message to {shortcode}                 inbox     all messages
-!              deliver the last hop again           hangup    drop the session          quit"""
+HELP = """  {code}    dial; answers may follow, as in {ahead}
+  1, 2, ...     answer the question (or words, where words are asked)
+  sms BIL       send a message to {shortcode}
+  inbox         all messages
+  !             deliver the last hop again
+  hangup        drop the session
+  quit"""
 #: What the network answers itself.
 NETWORK = {"code": "Connection problem or invalid MMI code.", "call": "No voice calls here; a code ends with #.",
            "session": "No session: dial {code}, or send `sms BIL`. `help` tells more."}  # fmt: skip
@@ -113,7 +117,7 @@ class Talk:
 def strip(hop: Shown, before: Answer | None) -> str:
     """A hop in one line."""
     facts = [hop.screen, hop.lang or "no language", f"{hop.encoding} {hop.units}/{hop.limit}", f"page {hop.number}/{hop.pages}",
-             f"SMS parts {hop.parts}", f"{hop.micros / 1000:.1f} ms"]  # fmt: skip
+             f"SMS parts {hop.parts}", f"{hop.micros / 1000:.2f} ms"]  # fmt: skip
     if before is not None:
         facts.append(f"same answer: {'yes' if before.page == hop.page and before.ends == hop.ends else 'no'}")
     return "  " + " · ".join(facts + (["the session ends"] if hop.ends else []))

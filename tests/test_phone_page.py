@@ -235,8 +235,13 @@ def test_a_slow_carrier(opened: Open) -> None:
     page.keyboard.press("Escape")  # hung up on: the late page is not shown
     expect(page.locator("#hops tr")).to_have_count(1)
     expect(page.locator("[data-mode=idle]")).to_be_visible()
-    page.click("#slow")
+    page.click("[data-sms=BIL]")
+    expect(page.locator("#arrived")).to_have_text("रास्ते में…")
+    page.wait_for_timeout(1200)
+    expect(page.locator("#note")).to_have_text(page_words()["hi"]["sent"])
+    page.click("#slow")  # what was held up comes at once
     expect(page.locator("#slow")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#note")).to_have_text("नया संदेश", timeout=3000)
 
 
 def test_what_the_network_refuses(opened: Open) -> None:
@@ -326,7 +331,10 @@ def test_the_picture(opened: Open, tmp_path: Path) -> None:
     """The page as it stands in the README: a Hindi conversation with something on every part of the strip."""
     page = opened("one")
     home(page, typed)
-    typed(page, "3")
+    typed(page, "6")
+    for answer in ("1", "0"):
+        typed(page, answer)
     picture = Path(os.environ.get("PICTURE", tmp_path / "phone-hi.png"))
+    page.wait_for_timeout(400)  # the last key is up again
     page.screenshot(path=picture)
     assert picture.stat().st_size < 200_000

@@ -11,7 +11,7 @@ let mode = "idle";
 let session = "";
 let ends = false; // the page on the screen asks nothing any more
 let turn = 0; // an answer that comes after the phone moved on is not shown
-let back = () => show("idle"); // where OK leads from a note
+let back; // where the left key leads from a note; none: back to the idle screen
 let messages = new Map();
 let unread = new Set();
 let reading = 0;
@@ -98,7 +98,7 @@ function show(next) {
     dial: [words.key_call, words.key_clear],
     wait: ["", words.key_cancel],
     ussd: ends ? [words.key_ok, ""] : [words.key_send, words.key_cancel],
-    note: [words.key_ok, ""],
+    note: back ? [words.key_open, words.key_back] : [words.key_ok, ""],
     inbox: [words.key_open, words.key_back],
     read: [words.key_reply, words.key_back],
     compose: [words.key_send, words.key_back],
@@ -112,7 +112,7 @@ function announce(text) {
   $("live").textContent = text;
 }
 
-function note(text, then = () => show("idle")) {
+function note(text, then) {
   back = then;
   $("note").textContent = text;
   show("note");
@@ -185,6 +185,7 @@ function choose(step) {
 // --- the keys ---------------------------------------------------------------------------------------------------------
 
 function type(char) {
+  if (mode === "note" || (mode === "ussd" && ends)) idle();
   if (mode === "idle" || mode === "dial") {
     $("number").textContent = (mode === "dial" ? $("number").textContent : "") + char;
     show("dial");
@@ -212,7 +213,7 @@ const green = {
   dial: () => dial($("number").textContent),
   wait: () => {},
   ussd: () => (ends ? idle() : answer()),
-  note: () => back(),
+  note: () => (back ?? idle)(),
   inbox: () => {
     const chosen = document.activeElement?.dataset.message ?? document.querySelector("[data-message]")?.dataset.message;
     if (chosen) openMessage(Number(chosen));
@@ -319,7 +320,7 @@ async function poll(first = false) {
 function arrive(fresh) {
   for (const row of fresh) unread.add(row.id);
   if (sentAt) {
-    const seconds = ((performance.now() - sentAt) / 1000).toFixed(1);
+    const seconds = ((performance.now() - sentAt) / 1000).toFixed(2);
     sentAt = 0;
     $("arrived").textContent = fill(words.arrived_after, { seconds });
   }
@@ -331,7 +332,7 @@ setInterval(() => document.hidden || poll(), 1000);
 // --- the strip --------------------------------------------------------------------------------------------------------
 
 const row = (id, on) => ($(id).parentElement.hidden = !on);
-const millis = (micros) => (micros / 1000).toFixed(1);
+const millis = (micros) => (micros / 1000).toFixed(2);
 
 /** A screen's name, which may break behind its dots and underscores. */
 function screenName(name) {
