@@ -262,6 +262,10 @@ def test_anybody_is_found_by_name(opened: Open, site: Site) -> None:
     page.locator("#found button").first.click()
     expect(page.locator("#found")).to_be_hidden()
     assert page.locator("#who").input_value() != site.phones["unlinked"]
+    page.click("#find")
+    page.click('[data-key="*"]')
+    page.keyboard.type("12")  # the phone was taken in hand: it is typed on
+    expect(page.locator("#number")).to_have_text("*12")
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (640, 400)])

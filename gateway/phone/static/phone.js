@@ -257,6 +257,7 @@ document.addEventListener("mousedown", (event) => {
 
 document.querySelector(".phone").addEventListener("click", (event) => {
   const button = event.target.closest("button");
+  if (!document.activeElement?.closest(".phone")) document.activeElement?.blur(); // whoever takes the phone types on it
   if (!button) return;
   const { key, dial: number, sms, go, message, word } = button.dataset;
   if (key) press(key);
