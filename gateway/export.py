@@ -1,0 +1,129 @@
+"""Lists for people who work in spreadsheets: requests and messages as CSV or XLSX, masked unless there is a reason.
+
+No cell is ever run as a formula. An unmasked list is written down in the table `access`: when, who, what and why.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from gateway.records import masked
+from gateway.sheets import writer
+from gateway.store import Store
+from gateway.store.sql import millis, moment
+
+Shape = Literal["text", "time", "phone", "account", "secret"]
+#: Rows read at a time.
+GROUP = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One kind of list: its columns with how each is shown, and the query that gives them, `where` the key and since go.
+
+    `time` is a kept time, `phone` and `account` show their last digits only, `secret` is shown only in a full list.
+    The first column of the query is the key that the rows come in order of.
+    """
+
+    columns: Mapping[str, Shape]
+    sql: str
+    first: str | int
+
+
+LISTINGS: Mapping[str, Listing] = {
+    "requests": Listing(
+        {"ticket": "text", "service": "text", "state": "text", "open": "text", "filed": "time", "since": "time", "due": "time",
+         "account": "account", "asset": "text", "pin": "text", "phone": "phone", "reports": "text", "priority": "text",
+         "details": "secret"},
+        """select ticket, ticket, service, state, open, filed, since, due, account, asset, pin, phone, reports, priority, details
+           from request where ticket > ? and filed >= ? order by ticket limit ?""",
+        "",
+    ),
+    "messages": Listing(
+        {"id": "text", "created": "time", "settled": "time", "phone": "phone", "state": "text", "attempts": "text",
+         "carrier": "text", "template": "text", "parts": "text", "note": "text", "text": "secret"},
+        """select id, id, created, settled, phone, state, attempts, carrier, template, parts, note, text
+           from outbox where id > ? and created >= ? order by id limit ?""",
+        0,
+    ),
+}  # fmt: skip
+
+
+def export(
+    store: Store, kind: str, path: Path, since: datetime | None = None, *, full: bool = False, reason: str = "", who: str = "",
+    clock: Callable[[], datetime] | None = None,
+) -> int:  # fmt: skip
+    """Write a list to a .csv or .xlsx file that only its owner can read; how many rows it has.
+
+    `since` leaves out what is older. `full` shows phones, accounts and texts and wants a `reason`, which is kept with `who`.
+    Raises ValueError (another ending, no reason) and OSError.
+    """
+    if full and not reason.strip():
+        raise ValueError("--full: give a --reason, it is kept")
+    listing, count = LISTINGS[kind], 0
+    out = writer(path)
+    if full:
+        _note_access(store, kind, reason, who, clock() if clock else moment(round(time.time() * 1000)))
+    shown = [(name, shape) for name, shape in listing.columns.items() if full or shape != "secret"]
+    places = [list(listing.columns).index(name) + 1 for name, _ in shown]
+    try:
+        out.row([name for name, _ in shown])
+        after, from_ = listing.first, millis(since) if since else 0
+        while group := store.database.rows(listing.sql, (after, from_, GROUP)):
+            for row in group:
+                out.row([_cell(row[place], shape, full) for place, (_, shape) in zip(places, shown, strict=True)])
+            after, count = group[-1][0], count + len(group)
+    finally:
+        out.close()
+    return count
+
+
+def _cell(value: Any, shape: Shape, full: bool) -> str:
+    if value is None or value == "" or (shape == "time" and not value):
+        return ""
+    if shape == "time":
+        return moment(value).isoformat(sep=" ", timespec="seconds")
+    if shape == "phone" and not full:
+        return masked(value)
+    if shape == "account" and not full:
+        return f"{'*' * len(value[:-4])}{value[-4:]}"
+    return str(value)
+
+
+def _note_access(store: Store, kind: str, reason: str, who: str, at: datetime) -> None:
+    with store.write():
+        values = (millis(at), who, f"export {kind} in full", reason.strip())
+        store.database.run("insert into access values (?, ?, ?, ?)", values)
+
+
+def export_command(opened: Callable[[], Store]) -> click.Command:
+    """`gateway export requests|messages FILE`; `opened` is called when the command runs. Errors end it with one line."""
+
+    @click.command("export")
+    @click.argument("kind", type=click.Choice(list(LISTINGS)))
+    @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+    @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="leave out what is older than this day (UTC)")
+    @click.option("--full", is_flag=True, help="phones, accounts and texts unmasked; needs --reason, which is kept")
+    @click.option("--reason", default="", help="why the full list is needed")
+    def command(kind: str, file: Path, since: datetime | None, full: bool, reason: str) -> None:
+        """Write a list as CSV or XLSX."""
+        try:
+            count = export(opened(), kind, file, _utc(since), full=full, reason=reason, who=getpass.getuser())
+        except (ValueError, OSError) as error:
+            raise SystemExit(f"gateway: {error}") from None
+        click.echo(f"{count} {kind} in {file}")
+
+    return command
+
+
+def _utc(since: datetime | None) -> datetime | None:
+    """A day as typed, at its beginning in UTC."""
+    return moment(0).replace(year=since.year, month=since.month, day=since.day) if since else None
