@@ -85,7 +85,12 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def faults(schema: Schema, value: object, where: str = "") -> Iterator[dict[str, str]]:
-    """What is wrong with a JSON value, field by field. Knows those words of JSON Schema that this API uses; types are strict."""
+    """What is wrong with a JSON value, field by field. Knows those words of JSON Schema that this API uses.
+
+    Types are strict; as in JSON Schema, 660.0 is the integer 660 (exact: no limit here is beyond 2**53).
+    """
+    if isinstance(value, float) and value.is_integer() and schema["type"] == "integer":
+        value = int(value)
     if type(value) is not _TYPES[schema["type"]]:
         yield _fault(where, f"must be of type {schema['type']}")
     elif isinstance(value, dict):

@@ -391,7 +391,7 @@ class _Reading:
                 self.left_out.add(row, reasons[row.number])
         if self.dry_run:
             self._count(fresh)
-        with _short(), self.store.write():
+        with self.store.write():  # reading the next group takes longer than this: the database has its rest
             sql = "insert into intake_row (intake, key, row, data) values (?, ?, ?, ?)"
             self.store.database.many(sql, [(self.id, key, number, data) for key, (number, data) in fresh.items()])
             self.store.database.run("update intake set seen = ? where id = ?", (millis(self.now()), self.id))
