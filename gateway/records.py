@@ -126,3 +126,8 @@ class Unsure:
 
 
 Outcome = Sent | Later | Never | Unsure
+
+
+def masked(phone: str) -> str:
+    """A phone number as a log may hold it: `+91******3210`."""
+    return f"{phone[:3]}******{phone[-4:]}" if len(phone) > 7 else "******"
