@@ -10,12 +10,11 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 import structlog
 from prometheus_client import Counter
 
-from gateway.carriers import Carrier, Door, Ignored, Unreadable
+from gateway.carriers import Carrier, Door, Ignored, Request, Unreadable
 from gateway.hop import Unavailable
 from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 
@@ -25,7 +24,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 #: No carrier's form comes near this; the longest seen, a session's end with our last screen in it, is under 2 kB.
 BODY_LIMIT = 8 * 1024
-PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
 log = structlog.get_logger()
 refused = Counter("gateway_webhook_refused", "Webhook requests that were not taken", ["carrier", "door", "why"])
@@ -64,8 +62,8 @@ class Webhooks:
         try:
             door = self._door(scope, carrier, secret, name)
             headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-            form = read_form(headers, await _body(receive))
-            heard = door.hear(form, headers)
+            request = Request(headers, scope["query_string"], await _body(receive))
+            heard = door.hear(door.read(request), headers)
             if isinstance(heard, Inbound):
                 answer = await self._hop(heard)
                 await _answer(send, door, heard, answer)
@@ -97,32 +95,13 @@ class Webhooks:
         door = self._doors.get((carrier, name))
         if door is None or not any(matches):
             raise Refused(404, "not found")
-        if scope["method"] != "POST":
-            raise Refused(405, "method: POST is expected")
+        if scope["method"] != door.method:
+            raise Refused(405, f"method: {door.method} is expected")
         return door
 
 
-def read_form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-    """The form in a request's body. Raises Unreadable for another content type, bytes that are not UTF-8, a repeated field."""
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/x-www-form-urlencoded":
-        raise Unreadable("content-type: application/x-www-form-urlencoded is expected")
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
-    except UnicodeDecodeError:
-        raise Unreadable("body: the form is not percent-encoded UTF-8") from None
-    except ValueError:
-        raise Unreadable("body: more than 40 fields") from None
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Unreadable(f"{twice[:40]}: comes more than once")
-    return form
-
-
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
@@ -137,12 +116,14 @@ async def _answer(send: Send, door: Door, inbound: Inbound, answer: Answer) -> N
         await _send(send, 200, b"")
         return
     extra = [(key.encode(), value.encode()) for key, value in (door.headers(answer) if door.headers else {}).items()]
-    await _send(send, 200, door.answer(answer), extra)
+    await _send(send, 200, door.answer(answer), extra, door.media)
 
 
-async def _send(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [PLAIN, length, *headers]})
+async def _send(
+    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (), media: str = "text/plain; charset=utf-8"
+) -> None:
+    kind, length = (b"content-type", media.encode()), (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [kind, length, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -7,24 +7,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.records import Channel
+from gateway.carriers.reading import Ignored, Request, Unreadable, form
 from gateway.records import Answer, Inbound, OptOut, OutboundMessage, Outcome, Report, SessionEnd
 from messages import Limits
+
+__all__ = ["Carrier", "Door", "Heard", "Ignored", "Request", "Unreadable"]
 
 Heard = Inbound | SessionEnd | Report | OptOut
 
 
-class Unreadable(Exception):
-    """A webhook that nobody could answer: the message names the field and what is wrong with it, and never a value."""
-
-
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One webhook of a carrier: `hear` reads the form (and headers, lower case) or raises Unreadable; `answer` writes the
-    body for an Answer (None for doors that are only acknowledged), `headers` what goes with it."""
+    """One webhook of a carrier: `read` makes fields of a request of this `method`, `hear` understands them (and the headers,
+    lower case); both may raise Unreadable or Ignored. `answer` writes the body for an Answer (None for doors that are only
+    acknowledged) of this `media` type, `headers` what goes with it."""
 
     hear: Callable[[Mapping[str, str], Mapping[str, str]], Heard]
     answer: Callable[[Answer], bytes] | None = None
     headers: Callable[[Answer], dict[str, str]] | None = None
+    read: Callable[[Request], Mapping[str, str]] = form
+    method: str = "POST"
+    media: str = "text/plain; charset=utf-8"
 
 
 class Carrier(Protocol):

@@ -1,0 +1,80 @@
+"""How a carrier's request becomes fields: a form, a query string or JSON. A door names one of these, or brings its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+
+class Unreadable(Exception):
+    """A webhook that nobody could answer: the message names the field and what is wrong with it, and never a value."""
+
+
+class Ignored(Exception):
+    """A webhook that is taken and needs nothing done: the message names the field and why. Bringing it again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came: header names are lower case, the query string and the body are as on the wire."""
+
+    headers: Mapping[str, str]
+    query: bytes
+    body: bytes
+
+
+def form(request: Request) -> dict[str, str]:
+    """The fields of a form. Raises Unreadable for another content type, bytes that are not UTF-8, a repeated field."""
+    if media_type(request) != "application/x-www-form-urlencoded":
+        raise Unreadable("content-type: application/x-www-form-urlencoded is expected")
+    return _pairs(request.body, "body: the form")
+
+
+def query(request: Request) -> dict[str, str]:
+    """The fields of a query string, under the same rules."""
+    return _pairs(request.query, "query: the query string")
+
+
+def json(request: Request) -> dict[str, str]:
+    """The fields of a flat JSON object: numbers and booleans as they are written, null as if it were left out."""
+    if media_type(request) != "application/json":
+        raise Unreadable("content-type: application/json is expected")
+    try:
+        fields = msgspec.json.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unreadable("body: not JSON") from None
+    if not isinstance(fields, dict) or len(fields) > 40:
+        raise Unreadable("body: a JSON object of at most 40 fields is expected")
+    return {name: _plain(name, value) for name, value in fields.items() if value is not None}
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _pairs(encoded: bytes, what: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(encoded.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
+    except UnicodeDecodeError:
+        raise Unreadable(f"{what} is not percent-encoded UTF-8") from None
+    except ValueError:
+        raise Unreadable(f"{what.partition(':')[0]}: more than 40 fields") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Unreadable(f"{twice[:40]}: comes more than once")
+    return fields
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return msgspec.json.encode(value).decode()
+    raise Unreadable(f"{name[:40]}: a text or a number is expected")
