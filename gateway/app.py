@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.carriers.africastalking import AfricasTalking
-from gateway.carriers.phone import Phone
 from gateway.outbox import Outbox
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -18,7 +17,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from gateway.carriers import Carrier
+from gateway.carriers.phone import Phone
 from gateway.hop import Hop, now_utc
+from gateway.pen import Pen
 from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
@@ -36,6 +37,7 @@ class Gateway:
     store: Store
     voice: Voice
     carriers: Mapping[str, Carrier]
+    pen: Pen
     hop: Hop
 
     def outboxes(self, wake: threading.Event) -> list[Outbox]:
@@ -52,8 +54,9 @@ def assemble(settings: Settings) -> Gateway:
         carriers["phone"] = Phone(settings)
     if settings.at_username:
         carriers["africastalking"] = AfricasTalking(settings)
-    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers)
-    return Gateway(settings, store, voice, carriers, hop)
+    pen = Pen(store, voice, carriers)
+    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, pen)
+    return Gateway(settings, store, voice, carriers, pen, hop)
 
 
 def make_app(gateway: Gateway, *, send: bool) -> Starlette:

@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import randbelow
+from typing import NamedTuple
 
 import structlog
-from messages.encoding import measure, sms_parts
 
-from flows.records import Conversation, Facts, Policy, Said, Tell, Text
+from flows.flow import is_open
+from flows.records import Conversation, Effect, Facts, Policy, Said, Tell, Text
 from flows.step import stand, step
 from flows.transformer import asset_of, feeder_asset
 from flows.verhoeff import with_check_digit
 from gateway.carriers import Carrier
+from gateway.pen import Pen
 from gateway.records import Answer, Inbound, masked
-from gateway.store.sql import Conflict, Known, Outgoing, Store
+from gateway.store.sql import Conflict, Known, Outgoing, Store, millis
 from messages import Voice
+from messages.encoding import measure, sms_parts
 from messages.understand import Ear, mask_aadhaar
 
 log = structlog.get_logger()
@@ -44,6 +47,51 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+class Heard:
+    """An inbound with what is known of its phone, and which numbers it names."""
+
+    __slots__ = ("inbound", "known", "live", "new", "said")
+
+    def __init__(self, inbound: Inbound, known: Known) -> None:
+        self.inbound = inbound
+        self.known = known
+        #: Whether it belongs to the USSD session this phone was last heard in.
+        self.live = inbound.channel == "ussd" and inbound.session == known.conversation.session
+        self.new = _new_input(known.conversation, inbound) if self.live else None
+        self.said: tuple[Said, ...] = ()
+
+    def _named(self, *answers: str) -> set[str]:
+        """The values of such answers, in the question that is open and in the one that is held."""
+        conversation = self.known.conversation
+        places = (conversation.place, conversation.held) if conversation.held else (conversation.place,)
+        return {value for place in places for answer in answers if (value := place.answers.get(answer, ""))}
+
+    @property
+    def accounts(self) -> set[str]:
+        """The accounts named now or answered before."""
+        return {s.account for s in self.said if s.account} | self._named("account", "near")
+
+    @property
+    def pins(self) -> set[str]:
+        """The PIN codes named now or answered before."""
+        return {s.pin for s in self.said if s.pin} | self._named("pin")
+
+    @property
+    def tickets(self) -> set[str]:
+        """The requests named now or answered before."""
+        return {s.ticket for s in self.said if s.ticket} | self._named("ticket")
+
+
+class Spoken(NamedTuple):
+    """What a hop comes to, before any of it is kept."""
+
+    inbound: Inbound
+    answer: Answer
+    after: Conversation
+    effects: Sequence[Effect]
+    sms: list[Outgoing]
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """Everything a hop needs; `serve` is the whole of it."""
@@ -53,22 +101,28 @@ class Hop:
     ear: Ear
     policy: Policy
     carriers: Mapping[str, Carrier]
+    pen: Pen
     clock: Callable[[], datetime] = now_utc
     ticket: Callable[[], str] = fresh_ticket
 
     def serve(self, group: Sequence[Inbound]) -> list[Answer]:
         """Answer a group of inbounds, each of another phone, in their order, once all of it is durable.
 
-        A hop that fails does not sink its neighbours: the group is undone and each is served alone. One that fails alone
-        is put aside and its phone is told politely. Raises Unavailable when nothing can be kept.
+        A hop that fails does not sink its neighbours: it is served alone afterwards, and so is each of the group when the
+        store refuses what the group wrote. One that fails alone is put aside and its phone is told politely. Raises
+        Unavailable when nothing can be kept.
         """
         try:
-            with self.store.write():
-                return [self._serve(inbound) for inbound in group]
+            with self.store.write([inbound.phone for inbound in group]):
+                answers = self._serve(group)
         except Exception as error:
             if len(group) > 1:
                 return [self.serve([inbound])[0] for inbound in group]
             return [self._serve_alone(group[0], error)]
+        return [
+            self._serve_alone(inbound, answer) if isinstance(answer, Exception) else answer
+            for inbound, answer in zip(group, answers, strict=True)
+        ]
 
     def _serve_alone(self, inbound: Inbound, error: Exception) -> Answer:
         for _ in range(TRIES):
@@ -77,10 +131,14 @@ class Hop:
             if not isinstance(error, Conflict):
                 break
             try:
-                with self.store.write():
-                    return self._serve(inbound)
+                with self.store.write([inbound.phone]):
+                    answer = self._serve([inbound])[0]
             except Exception as next_error:
                 error = next_error
+            else:
+                if not isinstance(answer, Exception):
+                    return answer
+                error = answer
         log.error("hop.failed", inbound=inbound.id, phone=masked(inbound.phone), error=repr(error), exc_info=error)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock())
         conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
@@ -92,103 +150,133 @@ class Hop:
 
     # --- the six steps ----------------------------------------------------------------------------------------------
 
-    def _serve(self, inbound: Inbound) -> Answer:
-        began = time.perf_counter_ns()
-        now = self.clock()
-        known = self.store.recall(inbound.phone, now.date())
-        conversation = known.conversation
-        live = inbound.channel == "ussd" and inbound.session == conversation.session
-        new = _new_input(conversation, inbound) if live else None
-        if new is None:  # nothing proves that this has not been answered before
-            again = self.store.answered(inbound.id)
-            if again is not None:
-                return again
-        said = self._said(inbound, new) if new is not None or not live else ()
-        facts = self._facts(known, inbound, said, now)
-        if live and new is None:
+    def _serve(self, group: Sequence[Inbound]) -> list[Answer | Exception]:
+        """Recall for all of them, step and say each, keep all of it. What fails in between has written nothing yet."""
+        began, now = time.perf_counter_ns(), self.clock()
+        known = self.store.visit([inbound.phone for inbound in group], now.date())
+        hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
+        # What continues a live session proves itself new; anything else may have been answered before.
+        again = self.store.answered([hop.inbound.id for hop in hops if hop.new is None])
+        fresh = [hop for hop in hops if hop.inbound.id not in again]
+        for hop in fresh:
+            hop.said = self._said(hop)
+        served: dict[str, Spoken | Exception] = {}
+        for hop, facts in zip(fresh, self._facts(fresh, now), strict=True):
+            try:
+                served[hop.inbound.id] = self._speak(hop, facts)
+            except Exception as error:
+                served[hop.inbound.id] = error
+        spoken = [one for one in served.values() if not isinstance(one, Exception)]
+        self._keep(spoken, now, (time.perf_counter_ns() - began) // 1000 // len(group))
+        return [
+            again[hop.inbound.id] if hop.inbound.id in again
+            else answer.answer if isinstance(answer := served[hop.inbound.id], Spoken) else answer
+            for hop in hops
+        ]  # fmt: skip
+
+    def _speak(self, hop: Heard, facts: Facts) -> Spoken:
+        """Step and say."""
+        inbound, conversation, new = hop.inbound, hop.known.conversation, hop.new
+        ussd = inbound.channel == "ussd"
+        if hop.live and new is None:
             turn = stand(conversation, facts)
         else:
-            turn = step(conversation, said, facts, dialled=inbound.channel == "ussd" and not live, lost=inbound.lost)
+            turn = step(conversation, hop.said, facts, dialled=ussd and not hop.live, lost=inbound.lost)
         after = turn.conversation
-        limits = self.carriers[inbound.carrier].limits("ussd" if inbound.channel == "ussd" else "sms")
         if turn.text is None:
             page, screen, last = after.pages[after.page], conversation.place.screen, after.page + 1 == len(after.pages)
             answer = Answer(page, last and not after.place.screen, f"{conversation.place.flow}.{screen}", after.lang)
             encoding, parts = measure(page).encoding, sms_parts(page)
         else:
-            reply = self.voice.say(turn.text, after.lang, limits)
+            reply = self.voice.say(turn.text, after.lang, self.carriers[inbound.carrier].limits("ussd" if ussd else "sms"))
             after = replace(after, pages=reply.pages if len(reply.pages) > 1 else (), page=0)
             ends = reply.ends and len(reply.pages) == 1
             answer = Answer(reply.pages[0], ends, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
-        if inbound.channel == "ussd" and not (live and _is_older(inbound.text, conversation.heard)):
+        if ussd and not (hop.live and _is_older(inbound.text, conversation.heard)):
             after = replace(after, session=inbound.session, heard=inbound.text)
-        self.store.keep_conversation(replace(after, seen=now), now)
-        for effect in turn.effects:
-            if isinstance(effect, Tell):
-                self._tell(effect, inbound, after.lang, now)
-            else:
-                self.store.keep_effect(effect, inbound, now)
-        if inbound.channel != "ussd":
-            template = f"{answer.screen}/{answer.lang}"
-            sms = Outgoing(inbound.phone, answer.page, encoding, parts, template, inbound.carrier, "live", "fresh", now)
-            self.store.enqueue(sms, inbound.id, now)
-        masked_text, _ = mask_aadhaar(inbound.text)
-        self.store.keep_answer(inbound, masked_text, answer, (time.perf_counter_ns() - began) // 1000)
-        return answer
+        sms: list[Outgoing] = []
+        if not ussd:
+            sms.append(self.pen.reply(inbound, answer, encoding, parts, facts.now))
+        return Spoken(inbound, answer, replace(after, seen=facts.now), turn.effects, sms)
 
-    def _said(self, inbound: Inbound, new: str | None) -> tuple[Said, ...]:
+    def _keep(self, spoken: Sequence[Spoken], now: datetime, micros: int) -> None:
+        """Conversations, effects, messages and answers of the whole group."""
+        store = self.store
+        store.keep_conversations([one.after for one in spoken], now)
+        sms: list[Outgoing] = []
+        for one in spoken:
+            for effect in one.effects:
+                if isinstance(effect, Tell):
+                    sms += self._tell(effect, one.inbound, one.after.lang, now)
+                else:
+                    store.keep_effect(effect, one.inbound, now)
+            sms += one.sms
+        if sms:
+            store.enqueue(sms)
+        store.keep_answers([(one.inbound, mask_aadhaar(one.inbound.text)[0], one.answer) for one in spoken], micros)
+
+    def _said(self, hop: Heard) -> tuple[Said, ...]:
         """What was said: the one new input of a live USSD session (a star in it is the person's own), the inputs dialled
         with the code or gathered in a session we know nothing of, or the words of an SMS."""
+        inbound = hop.inbound
         if inbound.channel != "ussd":
             return self.ear.message(inbound.text)
-        if new is not None:
-            return (self.ear.piece(new),)
+        if hop.live:
+            return (self.ear.piece(hop.new),) if hop.new is not None else ()
         return tuple(map(self.ear.piece, (*inbound.dialled, *(inbound.text.split("*") if inbound.text else ()))))
 
-    def _facts(self, known: Known, inbound: Inbound, said: Sequence[Said], now: datetime) -> Facts:
-        """Everything the flows may need of this phone and of the numbers named now or answered before."""
-        store, conversation = self.store, known.conversation
-        answers = {**(conversation.held.answers if conversation.held else {}), **conversation.place.answers}
-        linked = store.linked(inbound.phone)
-        consumers = {consumer.account: consumer for consumer in linked}
-        for account in {*(s.account for s in said), answers.get("account", ""), answers.get("near", "")} - consumers.keys():
-            if account and (consumer := store.consumer(account)):
-                consumers[account] = consumer
-        pins = {*(s.pin for s in said), answers.get("pin", "")} - {""}
-        feeders = {pin: store.feeders(pin) for pin in pins}
-        assets = {asset for asset in map(asset_of, consumers.values()) if asset}
-        assets |= {feeder_asset(feeder.code, pin) for pin, served in feeders.items() for feeder in served}
-        tickets = {*(s.ticket for s in said), answers.get("ticket", "")} - {""}
-        return Facts(
-            now=now,
-            channel=inbound.channel,
-            ticket=self.ticket(),
-            policy=self.policy,
-            linked=linked,
-            known=consumers,
-            requests=store.requests(inbound.phone, consumers, assets, tickets),
-            feeders=feeders,
-            contexts=store.contexts(inbound.phone, now) if known.told_until > now.timestamp() * 1000 else (),
-            guesses=known.guesses,
-            opted_out=known.muted,
+    def _facts(self, hops: Sequence[Heard], now: datetime) -> list[Facts]:
+        """Everything the flows may need of each phone and of the numbers named now or answered before, read for all at once."""
+        store, phones = self.store, [hop.inbound.phone for hop in hops]
+        linked = store.linked(phones)
+        named = store.consumers([*{account for hop in hops for account in hop.accounts}])
+        feeders = store.feeders([*{pin for hop in hops for pin in hop.pins}])
+        scopes = []
+        for hop in hops:
+            own = linked.get(hop.inbound.phone, ())
+            consumers = {consumer.account: consumer for consumer in own}
+            consumers |= {account: named[account] for account in hop.accounts if account in named}
+            assets = {asset for asset in map(asset_of, consumers.values()) if asset}
+            assets |= {feeder_asset(feeder.code, pin) for pin in hop.pins for feeder in feeders[pin]}
+            scopes.append((own, consumers, assets))
+        requests = store.requests(
+            phones,
+            [*{account for _, consumers, _ in scopes for account in consumers}],
+            [*{asset for _, _, assets in scopes for asset in assets}],
+            [*{ticket for hop in hops for ticket in hop.tickets}],
         )
+        return [
+            Facts(
+                now=now,
+                channel=hop.inbound.channel,
+                ticket=self.ticket(),
+                policy=self.policy,
+                linked=own,
+                known=consumers,
+                requests=tuple(
+                    r for r in requests
+                    if r.ticket in hop.tickets
+                    or (is_open(r) and (r.phone == hop.inbound.phone or r.account in consumers or r.asset in assets))
+                ),
+                feeders={pin: feeders[pin] for pin in hop.pins},
+                contexts=store.contexts(hop.inbound.phone, now) if hop.known.told_until > millis(now) else (),
+                guesses=hop.known.guesses,
+                opted_out=hop.known.muted,
+            )
+            for hop, (own, consumers, assets) in zip(hops, scopes, strict=True)
+        ]  # fmt: skip
 
-    def _tell(self, tell: Tell, inbound: Inbound, lang: str, now: datetime) -> None:
-        """Write the message to each phone in its own language, and open what it may be answered with."""
-        phones = [tell.phone] if tell.phone else [p for p in self.store.phones_of(tell.account) if p != inbound.phone]
-        limits = self.carriers[inbound.carrier].limits("sms")
-        for phone in phones:
+    def _tell(self, tell: Tell, inbound: Inbound, lang: str, now: datetime) -> list[Outgoing]:
+        """The message to each phone in its own language; what it may be answered with is opened."""
+        sms = []
+        for phone in [tell.phone] if tell.phone else [p for p in self.store.phones_of(tell.account) if p != inbound.phone]:
             own = phone == inbound.phone
-            reply = self.voice.say(tell.text, lang if own else self.store.language(phone), replace(limits, parts=3))
-            for page in reply.pages:
-                self.store.enqueue(
-                    Outgoing(phone, page, reply.encoding, sms_parts(page), reply.template, inbound.carrier,
-                             "live" if own else "notice", "must_arrive", now),
-                    inbound.id, now,
-                )  # fmt: skip
+            sms += self.pen.compose(tell.text, phone, now=now, lang=lang if own else None, carrier=inbound.carrier,
+                                    inbound=inbound.id, lane="live" if own else None)  # fmt: skip
             if tell.context and tell.until:
                 self.store.tell(phone, tell.context, tell.account, tell.ref, now, tell.until)
+        return sms
 
 
 def _new_input(conversation: Conversation, inbound: Inbound) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 
 from flows.verhoeff import with_check_digit
 from gateway.app import Gateway, assemble
-from gateway.hop import Hop
 from gateway.settings import Settings, load
 from tests import town
 
@@ -56,7 +56,5 @@ def gateway(settings: Settings, clock: Clock) -> Iterator[Gateway]:
     made = assemble(settings)
     town.build(made.store)
     tickets = (with_check_digit(str(4_000_000 + n)) for n in itertools.count(1))
-    hop = made.hop
-    still = Hop(hop.store, hop.voice, hop.ear, hop.policy, hop.carriers, clock, lambda: next(tickets))
-    yield Gateway(made.settings, made.store, made.voice, made.carriers, still)
+    yield replace(made, hop=replace(made.hop, clock=clock, ticket=lambda: next(tickets)))
     made.store.close()

@@ -67,7 +67,7 @@ class Player:
                 self.phone = town.PHONES[label]
                 if lang:
                     with self.gateway.store.write():
-                        self.gateway.store.keep_conversation(Conversation(self.phone, lang=lang), self.clock())
+                        self.gateway.store.keep_conversations([Conversation(self.phone, lang=lang)], self.clock())
                 return []
             case "wait":
                 count, unit = rest.split()

@@ -83,6 +83,23 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "0005 open requests are found by phone, account and asset",
+        (
+            "drop index request_phone",
+            "create index request_phone on request (phone) where open = 1",
+            "create index request_open_account on request (account) where open = 1",
+            "create index request_open_asset on request (asset) where open = 1",
+        ),
+    ),
+    (
+        "0006 how a message leaves",
+        (
+            "alter table outbox add column expires bigint",
+            "alter table outbox add column information integer not null default 0",
+            "alter table outbox add column waits integer not null default 0",
+        ),
+    ),
+    (
         "0010 intake",
         (
             """create table intake (id {serial}, kind text not null, digest text not null, name text not null, state text not null,

@@ -50,8 +50,13 @@ class Database(Protocol):
     name: str
     serial: str
 
-    def write(self) -> AbstractContextManager[None]: ...
+    def write(self, phones: Sequence[str] = ()) -> AbstractContextManager[None]:
+        """One transaction, in which nobody else writes for these phones."""
+
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
+    def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
+        """The rows of a query in which `in (?*)` stands for any number of values, none excepted."""
+
     def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None: ...
     def is_duplicate(self, error: Exception) -> bool: ...
@@ -88,7 +93,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An SMS to be put into the outbox."""
+    """An SMS to be put into the outbox.
+
+    `fresh_for` is how long a `fresh` message is worth sending. `information` is silenced by STOP; what `waits` nobody asked
+    for: it is not sent in the quiet hours.
+    """
 
     phone: str
     text: str
@@ -99,23 +108,32 @@ class Outgoing:
     lane: Lane
     delivery: str
     due_at: datetime
+    created: datetime
+    inbound: str = ""
+    fresh_for: timedelta | None = None
+    information: bool = False
+    waits: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
 _conversation = msgspec.json.Decoder(Conversation).decode
 _details = msgspec.json.Decoder(dict[str, str]).decode
 
-_CONSUMER = """select c.account, c.name_deva, c.name_latin, c.meter, c.area, c.pin, c.section, c.feeder, c.transformer, c.load,
-    c.phases, c.balance, c.balance_on, b.number, b.month, b.due, b.amount, b.current, b.arrears, b.surcharge, b.previous, b.present,
-    b.units, b.basis, b.free
-    from {source} left join bill b on b.account = c.account
-        and b.month = (select max(month) from bill l where l.account = c.account)"""
+_CONSUMER = """c.account, c.name_deva, c.name_latin, c.meter, c.area, c.pin, c.section, c.feeder, c.transformer, c.load,
+    c.phases, c.balance, c.balance_on, p.paid_on, p.amount, p.receipt, b.number, b.month, b.due, b.amount, b.current, b.arrears,
+    b.surcharge, b.previous, b.present, b.units, b.basis, b.free
+    from {source}
+    left join bill b on b.account = c.account and b.month = (select max(month) from bill l where l.account = c.account)
+    left join payment p on p.account = c.account
+        and p.paid_on = (select max(paid_on) from payment l where l.account = c.account)"""
 _LINKED = (
-    _CONSUMER.format(source="link k join consumer c on c.account = k.account")
-    + " where k.phone = ? order by k.linked_at, c.account"
+    "select k.phone, "
+    + _CONSUMER.format(source="link k join consumer c on c.account = k.account")
+    + " where k.phone in (?*) order by k.linked_at, c.account"
 )
-_NAMED = _CONSUMER.format(source="consumer c") + " where c.account = ?"
+_NAMED = "select " + _CONSUMER.format(source="consumer c") + " where c.account in (?*)"
 _REQUEST = "select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where "
+_OPEN = _REQUEST + "open = 1 and {} in (?*)"
 
 
 class Store:
@@ -125,6 +143,7 @@ class Store:
         self.database = database
         self.write = database.write
         self._rows = database.rows
+        self._rows_in = database.rows_in
         self._run = database.run
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
@@ -145,77 +164,73 @@ class Store:
         """Close this thread's connection."""
         self.database.close()
 
-    # --- the hop: recall --------------------------------------------------------------------------------------------
+    # --- the hop: recall (for a whole group of phones at once, in one query each) -------------------------------------
+
+    def visit(self, phones: Sequence[str], today: date) -> dict[str, Known]:
+        """Each phone's conversation and what is kept beside it; a new phone has an empty one."""
+        sql = "select phone, data, guesses, guess_day, muted, told_until from conversation where phone in (?*)"
+        day = today.isoformat()
+        known = {
+            phone: Known(_conversation(data), guesses if guess_day == day else 0, bool(muted), told_until)
+            for phone, data, guesses, guess_day, muted, told_until in self._rows_in(sql, phones)
+        }
+        return {phone: known.get(phone) or Known(Conversation(phone), 0, False, 0) for phone in phones}
 
     def recall(self, phone: str, today: date) -> Known:
-        """The phone's conversation and what is kept beside it; a new phone has an empty one."""
-        rows = self._rows("select data, guesses, guess_day, muted, told_until from conversation where phone = ?", (phone,))
-        if not rows:
-            return Known(Conversation(phone), 0, False, 0)
-        data, guesses, day, muted, told_until = rows[0]
-        return Known(_conversation(data), guesses if day == today.isoformat() else 0, bool(muted), told_until)
+        """One phone's conversation and what is kept beside it."""
+        return self.visit([phone], today)[phone]
 
-    def answered(self, inbound: str) -> Answer | None:
-        """What this inbound was answered when it came before."""
-        rows = self._rows("select page, ends, screen, lang from inbound where id = ?", (inbound,))
-        return Answer(rows[0][0], bool(rows[0][1]), rows[0][2], rows[0][3]) if rows else None
+    def answered(self, inbounds: Sequence[str]) -> dict[str, Answer]:
+        """What those of these inbounds that came before were answered."""
+        if not inbounds:
+            return {}
+        sql = "select id, page, ends, screen, lang from inbound where id in (?*)"
+        return {id_: Answer(page, bool(ends), screen, lang) for id_, page, ends, screen, lang in self._rows_in(sql, inbounds)}
 
-    def linked(self, phone: str) -> tuple[Consumer, ...]:
-        """The accounts linked to a phone, oldest link first, each with its latest bill, last payment and phones."""
-        return tuple(self._consumer(row) for row in self._rows(_LINKED, (phone,)))
+    def linked(self, phones: Sequence[str]) -> dict[str, tuple[Consumer, ...]]:
+        """The accounts linked to each phone, oldest link first, each with its latest bill, last payment and phones."""
+        rows = self._rows_in(_LINKED, phones)
+        consumers = self._consumers([row[1:] for row in rows])
+        linked: dict[str, dict[str, Consumer]] = {}
+        for phone, account, *_ in rows:
+            linked.setdefault(phone, {})[account] = consumers[account]
+        return {phone: tuple(accounts.values()) for phone, accounts in linked.items()}
+
+    def consumers(self, accounts: Sequence[str]) -> dict[str, Consumer]:
+        """Those of these accounts that exist."""
+        return self._consumers(self._rows_in(_NAMED, accounts)) if accounts else {}
 
     def consumer(self, account: str) -> Consumer | None:
         """One account, or None."""
-        rows = self._rows(_NAMED, (account,))
-        return self._consumer(rows[0]) if rows else None
+        return self.consumers([account]).get(account)
 
-    def _consumer(self, row: Sequence[Any]) -> Consumer:
-        (
-            account,
-            deva,
-            latin,
-            meter,
-            area,
-            pin,
-            section,
-            feeder,
-            transformer,
-            load,
-            phases,
-            balance,
-            balance_on,
-            number,
-            *bill,
-        ) = row
-        paid = self._rows(
-            "select paid_on, amount, receipt from payment where account = ? order by paid_on desc limit 1", (account,)
-        )
-        phones = self._rows("select phone from link where account = ? order by linked_at desc", (account,))
-        latest = None
-        if number is not None:
-            month, due, amount, current, arrears, surcharge, previous, present, units, basis, free = bill
-            latest = Bill(account, number, date.fromisoformat(month), date.fromisoformat(due), amount, current, arrears, surcharge,
-                          previous, present, units, basis, bool(free))  # fmt: skip
-        return Consumer(
-            account, Name(deva, latin), meter, area, pin, section, feeder, transformer, load, phases, balance,
-            date.fromisoformat(balance_on) if balance_on else None, latest,
-            Payment(date.fromisoformat(paid[0][0]), paid[0][1], paid[0][2]) if paid else None,
-            tuple(row[0] for row in phones),
-        )  # fmt: skip
+    def _consumers(self, rows: Sequence[Sequence[Any]]) -> dict[str, Consumer]:
+        if not rows:
+            return {}
+        phones: dict[str, list[str]] = {row[0]: [] for row in rows}
+        sql = "select account, phone from link where account in (?*) order by linked_at desc"
+        for account, phone in self._rows_in(sql, list(phones)):
+            phones[account].append(phone)
+        return {row[0]: _consumer(row, tuple(phones[row[0]])) for row in rows}
 
-    def feeders(self, pin: str) -> tuple[Feeder, ...]:
-        """The feeders that serve a PIN code."""
-        sql = "select f.code, f.name_deva, f.name_latin from feeder_pin p join feeder f on f.code = p.feeder where p.pin = ? order by f.code"
-        return tuple(Feeder(code, Name(deva, latin)) for code, deva, latin in self._rows(sql, (pin,)))
+    def feeders(self, pins: Sequence[str]) -> dict[str, tuple[Feeder, ...]]:
+        """The feeders that serve each PIN code."""
+        served: dict[str, tuple[Feeder, ...]] = dict.fromkeys(pins, ())
+        if pins:
+            sql = """select p.pin, f.code, f.name_deva, f.name_latin from feeder_pin p join feeder f on f.code = p.feeder
+                     where p.pin in (?*) order by f.code"""
+            for pin, code, deva, latin in self._rows_in(sql, pins):
+                served[pin] += (Feeder(code, Name(deva, latin)),)
+        return served
 
-    def requests(self, phone: str, accounts: Iterable[str], assets: Iterable[str], tickets: Iterable[str]) -> tuple[Request, ...]:
-        """The open requests of a phone, of accounts and about assets, and any named by ticket."""
-        where = [("phone = ? and open = 1", phone)]
-        where += [("account = ? and open = 1", account) for account in accounts]
-        where += [("asset = ? and open = 1", asset) for asset in assets]
-        where += [("ticket = ?", ticket) for ticket in tickets]
-        sql = " union ".join(_REQUEST + condition for condition, _ in where)
-        return tuple(map(_request, self._rows(sql, [value for _, value in where])))
+    def requests(
+        self, phones: Sequence[str], accounts: Sequence[str], assets: Sequence[str], tickets: Sequence[str]
+    ) -> list[Request]:
+        """The open requests of phones, of accounts and about assets, and any named by ticket; the oldest first."""
+        asked = ((_OPEN.format("phone"), phones), (_OPEN.format("account"), accounts), (_OPEN.format("asset"), assets),
+                 (_REQUEST + "ticket in (?*)", tickets))  # fmt: skip
+        rows = {row[0]: row for sql, values in asked if values for row in self._rows_in(sql, values)}
+        return sorted(map(_request, rows.values()), key=lambda request: request.filed)
 
     def contexts(self, phone: str, now: datetime) -> tuple[Context, ...]:
         """What this phone was told and may still answer, newest first."""
@@ -236,17 +251,19 @@ class Store:
 
     # --- the hop: keep ----------------------------------------------------------------------------------------------
 
-    def keep_conversation(self, conversation: Conversation, seen: datetime) -> None:
-        """The phone's conversation as it stands after this hop."""
+    def keep_conversations(self, conversations: Sequence[Conversation], seen: datetime) -> None:
+        """The phones' conversations as they stand after this hop."""
         sql = """insert into conversation (phone, data, seen) values (?, ?, ?)
                  on conflict (phone) do update set data = excluded.data, seen = excluded.seen"""
-        self._run(sql, (conversation.phone, _encode(conversation).decode(), millis(seen)))
+        at = millis(seen)
+        self.database.many(sql, [(one.phone, _encode(one).decode(), at) for one in conversations])
 
-    def keep_answer(self, inbound: Inbound, masked: str, answer: Answer, micros: int) -> None:
-        """The inbound and what it was answered. `masked` is its text without Aadhaar-looking numbers."""
+    def keep_answers(self, answers: Sequence[tuple[Inbound, str, Answer]], micros: int) -> None:
+        """The inbounds and what each was answered, with its text as it may be kept: without Aadhaar-looking numbers."""
         sql = "insert into inbound values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._run(sql, (inbound.id, inbound.phone, inbound.channel, inbound.carrier, inbound.session, millis(inbound.at), masked,
-                        answer.screen, answer.lang, answer.page, int(answer.ends), micros))  # fmt: skip
+        rows = [(inbound.id, inbound.phone, inbound.channel, inbound.carrier, inbound.session, millis(inbound.at), text,
+                 answer.screen, answer.lang, answer.page, int(answer.ends), micros) for inbound, text, answer in answers]  # fmt: skip
+        self.database.many(sql, rows)
 
     def keep_effect(self, effect: Effect, inbound: Inbound, now: datetime) -> None:
         """Carry out one effect (a Tell is rendered by the hop and goes through `enqueue`). Raises Conflict."""
@@ -329,12 +346,15 @@ class Store:
         self._run(sql, (phone, _encode(Conversation(phone)).decode(), int(on)))
         self.phone_event(phone, now, "muted" if on else "unmuted", how)
 
-    def enqueue(self, message: Outgoing, inbound: str, now: datetime) -> None:
-        """Put an SMS into the outbox."""
-        sql = """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created, inbound)
-                 values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)"""
-        self._run(sql, (message.phone, message.text, message.encoding, message.parts, message.template, message.carrier,
-                        LANES.index(message.lane), message.delivery, millis(message.due_at), millis(now), inbound))  # fmt: skip
+    def enqueue(self, messages: Sequence[Outgoing]) -> None:
+        """Put SMS into the outbox."""
+        sql = """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created,
+                 inbound, expires, information, waits) values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?)"""
+        rows = [(one.phone, one.text, one.encoding, one.parts, one.template, one.carrier, LANES.index(one.lane), one.delivery,
+                 millis(one.due_at), millis(one.created), one.inbound,
+                 millis(max(one.due_at, one.created) + one.fresh_for) if one.fresh_for else None,
+                 int(one.information), int(one.waits)) for one in messages]  # fmt: skip
+        self.database.many(sql, rows)
 
     def quarantine(self, inbound: Inbound, door: str, why: str, now: datetime) -> None:
         """Put aside an inbound that our own fault keeps us from answering. One transaction of its own."""
@@ -363,7 +383,7 @@ class Store:
         at = millis(now)
         if not self._rows("select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1", (carrier, at)):
             return []
-        ids = []
+        ids: list[int] = []
         with self.write():
             for lane in range(len(LANES)):
                 sql = "select id from outbox where state = 'waiting' and carrier = ? and lane = ? and due_at <= ? order by due_at, id limit ?"
@@ -391,9 +411,7 @@ class Store:
     def _message(self, id_: int) -> OutboundMessage:
         sql = """select id, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at
                  from outbox where id = ?"""
-        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at) = self._rows(
-            sql, (id_,)
-        )[0]
+        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at) = self._rows(sql, (id_,))[0]
         return OutboundMessage(
             id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at)
         )
@@ -453,6 +471,23 @@ class Store:
     def count(self, table: str) -> int:
         """How many rows a table has."""
         return int(self._rows(f"select count(*) from {table}")[0][0])
+
+
+def _consumer(row: Sequence[Any], phones: tuple[str, ...]) -> Consumer:
+    account, deva, latin, meter, area, pin, section, feeder, transformer, load, phases, balance, balance_on = row[:13]
+    paid_on, paid, receipt, number, month, due, *amounts, basis, free = row[13:]
+    bill = None
+    if month:
+        amount, current, arrears, surcharge, previous, present, units = amounts
+        bill = Bill(account, number, date.fromisoformat(month), date.fromisoformat(due), amount, current, arrears, surcharge,
+                    previous, present, units, basis, bool(free))  # fmt: skip
+    return Consumer(
+        account, Name(deva, latin), meter, area, pin, section, feeder, transformer, load, phases, balance,
+        date.fromisoformat(balance_on) if balance_on else None,
+        bill,
+        Payment(date.fromisoformat(paid_on), paid, receipt) if paid_on else None,
+        phones,
+    )  # fmt: skip
 
 
 def _request(row: Sequence[Any]) -> Request:

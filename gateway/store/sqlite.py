@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ BUSY_SECONDS = 10
 
 #: FTS5's default tokenizer cuts Devanagari at every vowel sign; these categories keep marks inside the word.
 TOKENIZER = "unicode61 remove_diacritics 0 categories 'L* N* Co Mn Mc'"
+#: Values asked for by one statement.
+MOST_VALUES = 256
 #: What the search of consumers looks in.
 SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin", "meter")
+
+
+@lru_cache(maxsize=512)
+def _with_places(sql: str, places: int) -> str:
+    return sql.replace("(?*)", f"({', '.join('?' * places)})")
 
 
 class SQLite:
@@ -50,8 +58,8 @@ class SQLite:
             self._local.connection = None
 
     @contextmanager
-    def write(self) -> Iterator[None]:
-        """One transaction. `begin immediate`, because a read-then-write under a plain begin fails under load (measured)."""
+    def write(self, phones: Sequence[str] = ()) -> Iterator[None]:
+        """One transaction; there is one writer, whatever the phones. `begin immediate`, because a read-then-write under a plain begin fails under load (measured)."""
         connection = self.connection
         connection.execute("begin immediate")
         try:
@@ -64,6 +72,16 @@ class SQLite:
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a query and return its rows as tuples."""
         return self.connection.execute(sql, values).fetchall()
+
+    def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
+        """The rows of a query for any number of values: `in (?*)` becomes 1, 2, 4 ... places, so that few statements are made."""
+        rows = []
+        for start in range(0, len(values), MOST_VALUES):
+            some = list(values[start : start + MOST_VALUES])
+            places = 1 << (len(some) - 1).bit_length()
+            some += some[-1:] * (places - len(some))
+            rows += self.connection.execute(_with_places(sql, places), some).fetchall()
+        return rows
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it touched."""

@@ -1,0 +1,68 @@
+"""Everything that goes out by SMS is written here: in the phone's language, cut to fit, by the rules of its text's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from messages.dlt import rules
+
+from flows.records import Text
+from gateway.carriers import Carrier
+from gateway.records import Answer, Inbound, Lane
+from gateway.store.sql import Outgoing, Store
+from messages import Voice
+from messages.encoding import Encoding, sms_parts
+
+#: The parts a pushed text may take; the lint holds each text to what its key allows.
+MOST_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """Writes texts to phones. What `compose` returns is for `Store.enqueue`; `write` does both, in the caller's transaction."""
+
+    store: Store
+    voice: Voice
+    carriers: Mapping[str, Carrier]
+
+    def write(self, text: Text, phone: str, *, now: datetime, lang: str | None = None, due_at: datetime | None = None) -> None:
+        """Write a text to a phone and put it into the outbox, due at once or at `due_at`."""
+        self.store.enqueue(self.compose(text, phone, now=now, lang=lang, due_at=due_at))
+
+    def compose(
+        self,
+        text: Text,
+        phone: str,
+        *,
+        now: datetime,
+        lang: str | None = None,
+        carrier: str = "",
+        inbound: str = "",
+        due_at: datetime | None = None,
+        lane: Lane | None = None,
+    ) -> list[Outgoing]:
+        """The SMS of a text: `lang` None is the phone's own language, `carrier` empty any that sends, `inbound` the hop that
+        caused it, `lane` None the one of the text's key."""
+        carrier = carrier or self.carrier_for(phone)
+        limits = replace(self.carriers[carrier].limits("sms"), parts=MOST_PARTS)
+        reply = self.voice.say(text, self.store.language(phone) if lang is None else lang, limits)
+        how = rules(f"{text.flow}.{text.screen}")
+        first = Outgoing(
+            phone, reply.pages[0], reply.encoding, reply.parts, reply.template, carrier, lane or how.lane, how.delivery,
+            due_at or now, now, inbound, how.fresh_for, how.information, how.waits,
+        )  # fmt: skip
+        return [replace(first, text=page, parts=sms_parts(page)) for page in reply.pages]
+
+    def reply(self, inbound: Inbound, answer: Answer, encoding: Encoding, parts: int, now: datetime) -> Outgoing:
+        """The SMS that answers one."""
+        how = rules(answer.screen)
+        return Outgoing(
+            inbound.phone, answer.page, encoding, parts, f"{answer.screen}/{answer.lang}", inbound.carrier, how.lane,
+            how.delivery, now, now, inbound.id, how.fresh_for,
+        )  # fmt: skip
+
+    def carrier_for(self, phone: str) -> str:
+        """The carrier that sends to a phone nobody has just written from."""
+        return next(iter(self.carriers))
