@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.carriers.africastalking import AfricasTalking
-from gateway.outbox import Outbox
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,8 +15,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from gateway.carriers import Carrier
+from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.phone import Phone
 from gateway.hop import Hop, now_utc
+from gateway.outbox import Outbox
 from gateway.pen import Pen
 from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
@@ -40,9 +40,10 @@ class Gateway:
     pen: Pen
     hop: Hop
 
-    def outboxes(self, wake: threading.Event) -> list[Outbox]:
-        """The sending workers, one per carrier; `wake` tells them that something was put into the outbox."""
-        return [Outbox(self.store, carrier, senders=self.settings.senders, wake=wake) for carrier in self.carriers.values()]
+    def outboxes(self) -> list[Outbox]:
+        """The sending workers, one per carrier."""
+        senders = self.settings.senders
+        return [Outbox(self.store, carrier, senders=senders, wake=threading.Event()) for carrier in self.carriers.values()]
 
 
 def assemble(settings: Settings) -> Gateway:
@@ -61,8 +62,13 @@ def assemble(settings: Settings) -> Gateway:
 
 def make_app(gateway: Gateway, *, send: bool) -> Starlette:
     """The application; with `send` the outbox is worked in this process too."""
-    wake = threading.Event()
-    traffic = Traffic(gateway.hop.serve, after=wake.set)
+    outboxes = gateway.outboxes() if send else []
+
+    def wake() -> None:
+        for outbox in outboxes:
+            outbox.wake.set()
+
+    traffic = Traffic(gateway.hop.serve, after=wake)
 
     async def note(event: SessionEnd | Report | OptOut) -> None:
         await asyncio.to_thread(gateway.store.note, event, now_utc())
@@ -70,14 +76,14 @@ def make_app(gateway: Gateway, *, send: bool) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         stop = threading.Event()
-        workers = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in (gateway.outboxes(wake) if send else ())]
+        workers = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in outboxes]
         traffic.start()
         for worker in workers:
             worker.start()
         yield
         traffic.stop()
         stop.set()
-        wake.set()
+        wake()
         for worker in workers:
             worker.join()
         gateway.store.close()

@@ -119,15 +119,17 @@ def web() -> None:
 def worker() -> None:
     """The sending worker: as many as you like may run side by side."""
     gateway = _gateway()
-    stop, wake = threading.Event(), threading.Event()
+    outboxes = gateway.outboxes()
+    stop = threading.Event()
 
     def end(*_: object) -> None:
         stop.set()
-        wake.set()
+        for outbox in outboxes:
+            outbox.wake.set()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    threads = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in gateway.outboxes(wake)]
+    threads = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in outboxes]
     for thread in threads:
         thread.start()
     for thread in threads:

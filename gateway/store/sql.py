@@ -418,7 +418,7 @@ class Store:
 
     def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, retry_at: datetime | None, state: str) -> None:
         """What became of a try to send. A delivery report that came earlier is joined now."""
-        reference = outcome.reference if isinstance(outcome, Sent) else None
+        reference = (outcome.reference or None) if isinstance(outcome, Sent) else None
         note = outcome.note if isinstance(outcome, Sent) else outcome.why
         with self.write():
             self._run(
