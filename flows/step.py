@@ -46,7 +46,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         ahead, conversation = turn.conversation.ahead, replace(turn.conversation, ahead=())
         later = step(conversation, ahead, facts)
         return replace(later, effects=(*effects, *later.effects))
-    return replace(turn, effects=tuple(effects))
+    return Turn(turn.conversation, turn.text, tuple(effects))
 
 
 def stand(conversation: Conversation, facts: Facts) -> Turn:
@@ -75,6 +75,8 @@ def _settle(conversation: Conversation, facts: Facts) -> Conversation:
 
 
 def _forget(conversation: Conversation) -> Conversation:
+    if not conversation.place.screen and not conversation.held and not conversation.tries:
+        return conversation  # there is nothing to forget
     return replace(conversation, place=Place(), held=None, shown=(), pages=(), page=0, tries=0)
 
 
@@ -209,7 +211,8 @@ def _enter(conversation: Conversation, place: Place, facts: Facts, said: Said) -
 
 def _arrive(walk: Flow, came_from: str = "") -> Turn:
     """Follow decisions and jumps until a screen with words, and show it."""
-    walk.conversation = replace(walk.conversation, tries=0 if came_from else walk.conversation.tries)
+    if came_from and walk.conversation.tries:
+        walk.conversation = replace(walk.conversation, tries=0)
     while True:
         screen = walk.screens[walk.state]
         if screen.kind == "decide":
@@ -266,14 +269,14 @@ def _show(walk: Flow, top: tuple[str, ...] = ()) -> Turn:
         back=screen.kind != "end" and not (walk.name == "menu" and walk.state == "home") and bool(walk.conversation.lang),
         ends=screen.kind == "end",
     )
-    conversation = replace(walk.conversation, lang=walk.lang, pages=(), page=0)
+    held = walk.conversation.held
     if text.ends:
-        held = conversation.held
-        conversation = replace(conversation, place=held or Place(), held=None, shown=_shown_at(held, walk))
+        place, held, shown = held or Place(), None, _shown_at(held, walk)
     else:
         place = Place(walk.name, walk.state, walk.answers, walk.trail)
-        conversation = replace(conversation, place=place, shown=tuple((o.name, o.value) for o in options))
-    return Turn(conversation, text, tuple(walk.effects))
+        shown = tuple((option.name, option.value) for option in options)
+    after = replace(walk.conversation, lang=walk.lang, pages=(), page=0, place=place, held=held, shown=shown)
+    return Turn(after, text, tuple(walk.effects))
 
 
 def _shown_at(place: Place | None, walk: Flow) -> tuple[tuple[str, str], ...]:

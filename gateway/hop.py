@@ -6,7 +6,7 @@ A group of hops of different phones shares one transaction, so that one sync of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import randbelow
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from flows.flow import is_open
-from flows.records import Conversation, Effect, Facts, Policy, Said, Tell, Text
+from flows.records import Consumer, Conversation, Effect, Facts, Feeder, Policy, Request, Said, Tell, Text
 from flows.step import stand, step
 from flows.transformer import asset_of, feeder_asset
 from flows.verhoeff import with_check_digit
@@ -60,26 +60,66 @@ class Heard:
         self.new = _new_input(known.conversation, inbound) if self.live else None
         self.said: tuple[Said, ...] = ()
 
-    def _named(self, *answers: str) -> set[str]:
-        """The values of such answers, in the question that is open and in the one that is held."""
-        conversation = self.known.conversation
-        places = (conversation.place, conversation.held) if conversation.held else (conversation.place,)
-        return {value for place in places for answer in answers if (value := place.answers.get(answer, ""))}
-
     @property
     def accounts(self) -> set[str]:
         """The accounts named now or answered before."""
-        return {s.account for s in self.said if s.account} | self._named("account", "near")
+        return {s.account for s in self.said if s.account} | self._answered("account", "near")
 
     @property
     def pins(self) -> set[str]:
         """The PIN codes named now or answered before."""
-        return {s.pin for s in self.said if s.pin} | self._named("pin")
+        return {s.pin for s in self.said if s.pin} | self._answered("pin")
 
     @property
     def tickets(self) -> set[str]:
         """The requests named now or answered before."""
-        return {s.ticket for s in self.said if s.ticket} | self._named("ticket")
+        return {s.ticket for s in self.said if s.ticket} | self._answered("ticket")
+
+    def _answered(self, *questions: str) -> set[str]:
+        """What was answered to such questions, in the place that is open and in the one that is held."""
+        conversation = self.known.conversation
+        places = (conversation.place, conversation.held) if conversation.held else (conversation.place,)
+        return {value for place in places for question in questions if (value := place.answers.get(question, ""))}
+
+
+class Scope(NamedTuple):
+    """What one hop is about."""
+
+    phone: str
+    consumers: Mapping[str, Consumer]
+    assets: frozenset[str]
+    pins: frozenset[str]
+    tickets: frozenset[str]
+
+
+def _scope(
+    hop: Heard, linked: Sequence[Consumer], named: Mapping[str, Consumer], feeders: Mapping[str, Sequence[Feeder]]
+) -> Scope:
+    consumers = {consumer.account: consumer for consumer in linked}
+    consumers |= {account: named[account] for account in hop.accounts if account in named}
+    pins = frozenset(hop.pins)
+    assets = {asset for asset in map(asset_of, consumers.values()) if asset}
+    assets |= {feeder_asset(feeder.code, pin) for pin in pins for feeder in feeders[pin]}
+    return Scope(hop.inbound.phone, consumers, frozenset(assets), pins, frozenset(hop.tickets))
+
+
+def _by_what_they_name(requests: Iterable[Request]) -> dict[str, dict[str, Request]]:
+    """Requests under their ticket and, while they are open, under their phone, account and asset."""
+    found: dict[str, dict[str, Request]] = {}
+    for request in requests:
+        names = (request.phone, request.account, request.asset) if is_open(request) else ()
+        for name in (request.ticket, *names):
+            if name:
+                found.setdefault(name, {})[request.ticket] = request
+    return found
+
+
+def _requests(scope: Scope, named: Mapping[str, Mapping[str, Request]]) -> tuple[Request, ...]:
+    """The requests that concern one hop, the oldest first."""
+    found: dict[str, Request] = {}
+    for name in (scope.phone, *scope.consumers, *scope.assets, *scope.tickets):
+        found |= named.get(name, {})
+    return tuple(sorted(found.values(), key=lambda request: request.filed)) if len(found) > 1 else tuple(found.values())
 
 
 class Spoken(NamedTuple):
@@ -189,16 +229,19 @@ class Hop:
             encoding, parts = measure(page).encoding, sms_parts(page)
         else:
             reply = self.voice.say(turn.text, after.lang, self.carriers[inbound.carrier].limits("ussd" if ussd else "sms"))
-            after = replace(after, pages=reply.pages if len(reply.pages) > 1 else (), page=0)
+            if len(reply.pages) > 1:
+                after = replace(after, pages=reply.pages)
             ends = reply.ends and len(reply.pages) == 1
             answer = Answer(reply.pages[0], ends, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
         if ussd and not (hop.live and _is_older(inbound.text, conversation.heard)):
-            after = replace(after, session=inbound.session, heard=inbound.text)
+            after = replace(after, session=inbound.session, heard=inbound.text, seen=facts.now)
+        else:
+            after = replace(after, seen=facts.now)
         sms: list[Outgoing] = []
         if not ussd:
             sms.append(self.pen.reply(inbound, answer, encoding, parts, facts.now))
-        return Spoken(inbound, answer, replace(after, seen=facts.now), turn.effects, sms)
+        return Spoken(inbound, answer, after, turn.effects, sms)
 
     def _keep(self, spoken: Sequence[Spoken], now: datetime, micros: int) -> None:
         """Conversations, effects, messages and answers of the whole group."""
@@ -228,23 +271,18 @@ class Hop:
 
     def _facts(self, hops: Sequence[Heard], now: datetime) -> list[Facts]:
         """Everything the flows may need of each phone and of the numbers named now or answered before, read for all at once."""
-        store, phones = self.store, [hop.inbound.phone for hop in hops]
-        linked = store.linked(phones)
+        store = self.store
+        linked = store.linked([hop.inbound.phone for hop in hops])
         named = store.consumers([*{account for hop in hops for account in hop.accounts}])
         feeders = store.feeders([*{pin for hop in hops for pin in hop.pins}])
-        scopes = []
-        for hop in hops:
-            own = linked.get(hop.inbound.phone, ())
-            consumers = {consumer.account: consumer for consumer in own}
-            consumers |= {account: named[account] for account in hop.accounts if account in named}
-            assets = {asset for asset in map(asset_of, consumers.values()) if asset}
-            assets |= {feeder_asset(feeder.code, pin) for pin in hop.pins for feeder in feeders[pin]}
-            scopes.append((own, consumers, assets))
-        requests = store.requests(
-            phones,
-            [*{account for _, consumers, _ in scopes for account in consumers}],
-            [*{asset for _, _, assets in scopes for asset in assets}],
-            [*{ticket for hop in hops for ticket in hop.tickets}],
+        scopes = [_scope(hop, linked.get(hop.inbound.phone, ()), named, feeders) for hop in hops]
+        requests = _by_what_they_name(
+            store.requests(
+                [scope.phone for scope in scopes],
+                [*{account for scope in scopes for account in scope.consumers}],
+                [*{asset for scope in scopes for asset in scope.assets}],
+                [*{ticket for scope in scopes for ticket in scope.tickets}],
+            )
         )
         return [
             Facts(
@@ -252,20 +290,16 @@ class Hop:
                 channel=hop.inbound.channel,
                 ticket=self.ticket(),
                 policy=self.policy,
-                linked=own,
-                known=consumers,
-                requests=tuple(
-                    r for r in requests
-                    if r.ticket in hop.tickets
-                    or (is_open(r) and (r.phone == hop.inbound.phone or r.account in consumers or r.asset in assets))
-                ),
-                feeders={pin: feeders[pin] for pin in hop.pins},
-                contexts=store.contexts(hop.inbound.phone, now) if hop.known.told_until > millis(now) else (),
+                linked=linked.get(scope.phone, ()),
+                known=scope.consumers,
+                requests=_requests(scope, requests) if requests else (),
+                feeders={pin: feeders[pin] for pin in scope.pins},
+                contexts=store.contexts(scope.phone, now) if hop.known.told_until > millis(now) else (),
                 guesses=hop.known.guesses,
                 opted_out=hop.known.muted,
             )
-            for hop, (own, consumers, assets) in zip(hops, scopes, strict=True)
-        ]  # fmt: skip
+            for hop, scope in zip(hops, scopes, strict=True)
+        ]
 
     def _tell(self, tell: Tell, inbound: Inbound, lang: str, now: datetime) -> list[Outgoing]:
         """The message to each phone in its own language; what it may be answered with is opened."""
