@@ -1,0 +1,452 @@
+"""The demo town: a Buxar of invented people, the same from the same seed and day, for `make run`, the tests and the benches.
+
+Its dates are told from the day it is built. Its phones begin with 5, as no Indian mobile does, its CA numbers with 555. The
+money comes from a tariff made up for the demo: the product itself computes no bill.
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from flows.flow import CLOSED
+from flows.records import Area
+from flows.transformer import feeder_asset
+from flows.verhoeff import with_check_digit
+from gateway.store.sql import Database, Store, millis
+
+SEED = 1912
+#: The town of the newspaper report: consumers, phones linked by meter readers, people with arrears, and its transformers.
+CONSUMERS, PHONES, ARREARS, TRANSFORMERS = 22_500, 20_000, 6_000, 150
+#: Months of bills kept, and days from a bill to its due day.
+MONTHS, DAYS_TO_PAY = 3, 15
+
+Limits = Mapping[tuple[str, Area], timedelta]
+Progress = Callable[[int, int], None]
+Both = Sequence[str]  # a name in Devanagari and in Latin letters
+
+
+# --- the phones to choose from ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPhone:
+    """A phone worth trying: `label` is its word on the phone page, `account` its oldest linked account, if any."""
+
+    phone: str
+    label: str
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An account made to measure: how it pays, its units a month and what else must be so."""
+
+    kind: str = "paid"
+    units: int = 212
+    category: str = "DS-II"
+    load: int = 2000
+
+
+#: Whom the phones +915550000001, 2, 3 ... belong to, and the accounts they are linked to.
+CAST: tuple[tuple[str, tuple[Home, ...]], ...] = (
+    ("one", (Home(),)),
+    ("free", (Home(units=96, load=1000),)),
+    ("prepaid", (Home("prepaid"),)),
+    ("several", (Home(units=188), Home(units=640, category="NDS-II", load=7000), Home("arrears", 140, "DS-I", 1000))),
+    ("arrears", (Home("arrears", 171),)),
+    ("average", (Home("locked", 160),)),
+    ("new", (Home("new"),)),
+    ("dark", (Home(units=233),)),
+    ("waiting", (Home("stopped", 150),)),
+)
+#: Where `dark` lives in the list of accounts, and how many neighbours share its transformer even in the smallest town.
+DARK, NEIGHBOURS = [label for label, homes in CAST for _ in homes].index("dark"), 5
+UNLINKED, READER = "+915559999999", "+915558000001"
+
+
+def phone_number(number: int) -> str:
+    """The demo's phones by number: +91 555 and seven digits."""
+    return f"+91555{number:07d}"
+
+
+def demo_phones(store: Store) -> list[DemoPhone]:
+    """The phones to choose from, in the order of the phone page. On a database without the demo town: those without account."""
+    phones = [DemoPhone(UNLINKED, "unlinked")]
+    for number, (label, _) in enumerate(CAST, 1):
+        linked = store.linked(phone_number(number))
+        if linked:
+            phones.append(DemoPhone(phone_number(number), label, linked[0].account))
+    return [*phones, DemoPhone(READER, "reader")]
+
+
+# --- the town ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Transformer:
+    """A transformer, where it stands, and the days since the readers were there."""
+
+    code: str
+    place: Both
+    pin: str
+    feeder: str
+    section: str
+    area: Area
+    read_ago: int
+
+
+@dataclass(slots=True)
+class Account:
+    """A consumer in the making."""
+
+    number: str
+    name: Both
+    address: Both
+    meter: str
+    at: Transformer
+    home: Home
+    read_on: date
+    known: bool  # whether the company knows its transformer
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of every table, as they are put in."""
+
+    consumer: list[Sequence[object]] = field(default_factory=list)
+    bill: list[Sequence[object]] = field(default_factory=list)
+    payment: list[Sequence[object]] = field(default_factory=list)
+    link: list[Sequence[object]] = field(default_factory=list)
+
+
+def build_town(
+    store: Store, now: datetime, *, limits: Limits, consumers: int = CONSUMERS, progress: Progress = lambda part, whole: None
+) -> None:
+    """Fill an empty store with the town, in one transaction; a smaller one keeps the proportions."""
+    words = tomllib.loads(resources.files("gateway").joinpath("demo.toml").read_text(encoding="utf-8"))
+    chance = random.Random(SEED)
+    transformers, today = list(_transformers(words)), now.date()
+    accounts = list(_accounts(chance, words, transformers, consumers, today))
+    progress(2, 10)
+    rows = Rows()
+    for account in accounts:
+        _ledger(chance, account, today, rows)
+    links = _links(chance, accounts, consumers * PHONES // CONSUMERS)
+    linked_at = [millis(now - timedelta(days=chance.randrange(60, 900), seconds=chance.randrange(86400))) for _ in links]
+    rows.link = [(phone, account, at, "reader", 1) for (phone, account), at in zip(links, linked_at, strict=True)]
+    progress(4, 10)
+    put = partial(_put, store.database)
+    with store.write():
+        sections = [(s["code"], *s["name"], s["area"], *s["centre"]) for s in words["section"]]
+        put("section", "code, name_deva, name_latin, area, centre_deva, centre_latin", sections)
+        put("feeder", "code, name_deva, name_latin", [(f["code"], *f["name"]) for f in words["feeder"]])
+        put("feeder_pin", "pin, feeder", sorted({(t.pin, t.feeder) for t in transformers}))
+        put("consumer", CONSUMER, rows.consumer)
+        progress(7, 10)
+        put("bill", BILL, rows.bill)
+        progress(8, 10)
+        put("payment", "account, paid_on, receipt, amount", rows.payment)
+        put("link", "phone, account, linked_at, how, confirmed", rows.link)
+        progress(9, 10)
+        _requests(put, Desk(chance, now, limits, accounts, dict(_first_phones(links))))
+    progress(10, 10)
+
+
+CONSUMER = """account, name_deva, name_latin, address_deva, address_latin, meter, area, pin, section, feeder, transformer,
+    category, load, phases, balance, balance_on"""
+BILL = "account, month, number, due, issued, amount, current, arrears, surcharge, previous, present, units, basis, free"
+REQUEST = """ticket, service, state, open, account, asset, pin, phone, filed, since, due, priority, unverified, reports, details,
+    inbound"""
+
+
+def _put(database: Database, table: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
+    """Rows into a table."""
+    marks = ", ".join("?" * len(columns.split(",")))
+    database.many(f"insert into {table} ({columns}) values ({marks})", rows)  # noqa: S608 - names of ours
+
+
+def _transformers(words: Mapping[str, Any]) -> Iterator[Transformer]:
+    """Twenty-five on each feeder, five in each of its places."""
+    areas = {section["code"]: section["area"] for section in words["section"]}
+    each = TRANSFORMERS // sum(len(feeder["places"]) for feeder in words["feeder"])
+    for feeder in words["feeder"]:
+        places = [place for place in feeder["places"] for _ in range(each)]
+        for number, (deva, latin, pin) in enumerate(places, 1):
+            code, section = f"{feeder['code']}-{number:02d}", feeder["section"]
+            yield Transformer(code, (deva, latin), pin, feeder["code"], section, areas[section], 1 + number * 11 % 27)
+
+
+#: How the town pays and is metered, in shares of all accounts; arrears are counted, not shared.
+KINDS = (("prepaid", 0.12), ("overdrawn", 0.02), ("credit", 0.02), ("locked", 0.02), ("stopped", 0.02), ("new", 0.004))
+PREPAID = ("prepaid", "overdrawn")
+
+
+def _accounts(
+    chance: random.Random, words: Mapping[str, Any], transformers: Sequence[Transformer], count: int, today: date
+) -> Iterator[Account]:
+    """The cast first, each on a transformer of its own, then everybody else."""
+    cast = [home for _, homes in CAST for home in homes]
+    kinds = [kind for kind, share in KINDS for _ in range(round(count * share))]
+    kinds += ["arrears"] * (count * ARREARS // CONSUMERS - sum(home.kind == "arrears" for home in cast))
+    kinds += ["paid"] * (count - len(cast) - len(kinds))
+    chance.shuffle(kinds)
+    weights = {feeder["code"]: feeder["weight"] for feeder in words["feeder"]}
+    crowd = chance.choices(transformers, [weights[t.feeder] * chance.uniform(0.4, 1.6) for t in transformers], k=count)
+    town = [t for t in transformers if t.area == "urban"]
+    village = [t for t in transformers if t.area == "rural"]
+    crowd[len(cast) : len(cast) + NEIGHBOURS] = [town[7 * DARK]] * NEIGHBOURS
+    numbers = chance.sample(range(1_000_000), count)
+    meters = chance.sample(range(1_000_000, 10_000_000), count)
+    for index in range(count):
+        if index < len(cast):
+            home = cast[index]
+            at = (village if home.category == "DS-I" else town)[7 * index]
+        else:
+            at = crowd[index]
+            home = _home(chance, at.area, kinds[index - len(cast)])
+        # Village accounts are the older, longer numbers: a zero in front that no spreadsheet may eat.
+        number = f"555{numbers[index]:06d}" if at.area == "urban" else f"0555{numbers[index]:06d}"
+        house = chance.randrange(1, 400)
+        address = (f"मकान {house}, {at.place[0]}, बक्सर", f"House {house}, {at.place[1]}, Buxar")
+        read_on = today - timedelta(days=3 if index < len(cast) else at.read_ago)
+        yield Account(
+            number, _name(chance, words["people"], home.category), address, f"BX{meters[index]}", at, home,
+            read_on.replace(day=min(read_on.day, 28)), index < len(cast) or at.area == "urban" or chance.random() < 0.9,
+        )  # fmt: skip
+
+
+#: category: share, loads in watts (even odds), units a month from and to
+URBAN = {
+    "DS-II": (0.84, (1000, 1000, 2000, 2000, 3000, 4000, 6000), (30, 340)),
+    "NDS-II": (0.145, (1000, 2000, 2000, 4000, 5000, 7000, 12000), (60, 900)),
+    "LTIS-I": (0.015, (8000, 12000, 15000, 18000), (600, 4200)),
+}
+RURAL = {
+    "DS-I": (0.70, (1000, 1000, 1000, 2000), (20, 260)),
+    "KJ": (0.16, (250, 500), (8, 110)),
+    "NDS-I": (0.08, (500, 1000, 2000), (40, 360)),
+    "IAS-I": (0.055, (2000, 3700, 5600), (100, 900)),
+    "LTIS-I": (0.005, (8000, 12000, 15000), (600, 3000)),
+}
+DOMESTIC = ("DS-I", "DS-II", "KJ")
+
+
+def _home(chance: random.Random, area: Area, kind: str) -> Home:
+    table = URBAN if area == "urban" else RURAL
+    category = chance.choices(list(table), [share for share, _, _ in table.values()])[0]
+    if kind in PREPAID:
+        category = "DS-II" if area == "urban" else "DS-I"
+    _, loads, (least, most) = table[category]
+    return Home(kind, chance.randrange(least, most), category, chance.choice(loads))
+
+
+def _name(chance: random.Random, people: Mapping[str, Any], category: str) -> Both:
+    """A person, or a shop or mill that bears a first or last name."""
+    if category.startswith(("NDS", "LTIS")):
+        owner, trade = chance.choice(people["last"] + people["men"]), people["mills" if category == "LTIS-I" else "shops"]
+        return _joined(owner, chance.choice(trade))
+    muslim = "muslim_" if chance.random() < 0.12 else ""
+    if chance.random() < 0.3:
+        return _joined(chance.choice(people[f"{muslim}women"]), chance.choice(people[f"{muslim}women_last"]))
+    return _joined(chance.choice(people[f"{muslim}men"]), chance.choice(people[f"{muslim}last"]))
+
+
+def _joined(first: Both, last: Both) -> Both:
+    return f"{first[0]} {last[0]}", f"{first[1]} {last[1]}"
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+#: A demonstration tariff: paise a unit, and rupees a month for each kilowatt. Domestic consumers have 125 units free.
+TARIFF = {"KJ": (742, 20), "DS-I": (742, 40), "DS-II": (742, 80), "NDS-I": (779, 60), "NDS-II": (773, 300),
+          "IAS-I": (674, 100), "LTIS-I": (779, 288)}  # fmt: skip
+FREE = 125
+
+
+def _charge(home: Home, units: int) -> int:
+    """A month by the demonstration tariff, in paise, whole rupees."""
+    unit, kilowatt = TARIFF[home.category]
+    if home.category in DOMESTIC:
+        if units <= FREE:
+            return 0
+        units -= FREE
+    return (units * unit + kilowatt * home.load // 10) // 100 * 100
+
+
+def _ledger(chance: random.Random, account: Account, today: date, rows: Rows) -> None:
+    """An account's consumer row, its last bills and what was paid: each bill starts from what the one before left unpaid."""
+    home, at = account.home, account.at
+    balance = None
+    if home.kind in PREPAID:
+        balance = chance.randrange(200, 90_000) if home.kind == "prepaid" else -chance.randrange(100, 30_000)
+        _pay(chance, account, today - timedelta(days=chance.randrange(2, 25)), chance.choice((200, 300, 500, 1000)) * 100, rows)
+    rows.consumer.append(
+        (account.number, *account.name, *account.address, account.meter, at.area, at.pin, at.section, at.feeder,
+         at.code if account.known else "", home.category, home.load, 3 if home.load >= 7000 else 1,
+         balance, (today - timedelta(days=1)).isoformat() if balance is not None else None)
+    )  # fmt: skip
+    if home.kind in (*PREPAID, "new"):
+        return
+    reading = chance.randrange(400, 9000)
+    owed = late = 0
+    if home.kind == "arrears":
+        owed = chance.randrange(300, 9000) * 100
+        long_ago = account.read_on - timedelta(days=chance.randrange(120, 400))
+        _pay(chance, account, long_ago, chance.randrange(2, 12) * 10_000, rows)
+    elif home.kind == "credit":
+        owed = -(_charge(home, home.units) * MONTHS + chance.randrange(100, 900) * 100)
+    for ago in reversed(range(MONTHS)):
+        issued = _months_before(account.read_on, ago)
+        basis = {"locked": "LK", "stopped": "MD"}.get(home.kind, "OK") if ago == 0 or home.kind == "stopped" else "OK"
+        units = home.units if ago == 0 else max(1, home.units + chance.randrange(-12, 13))
+        present = reading + units if basis == "OK" else reading
+        current = _charge(home, units)
+        amount = current + owed + late
+        rows.bill.append(
+            (account.number, issued.replace(day=1).isoformat(), f"555{chance.randrange(10**8):08d}",
+             (issued + timedelta(days=DAYS_TO_PAY)).isoformat(), issued.isoformat(), amount, current, owed, late,
+             reading, present, units, basis, int(home.category in DOMESTIC))
+        )  # fmt: skip
+        reading, owed, late = present, amount, 0
+        if home.kind == "arrears":
+            late = amount * 15 // 100_000 * 100  # one and a half percent a month
+        elif ago and amount > 0:
+            _pay(chance, account, issued + timedelta(days=chance.randrange(2, 14)), amount, rows)
+            owed = 0
+
+
+def _pay(chance: random.Random, account: Account, on: date, amount: int, rows: Rows) -> None:
+    rows.payment.append((account.number, on.isoformat(), f"R{chance.randrange(10**8):08d}", amount))
+
+
+def _months_before(day: date, count: int) -> date:
+    """The same day some months before; days are 28 at most."""
+    month = day.year * 12 + day.month - 1 - count
+    return day.replace(year=month // 12, month=month % 12 + 1)
+
+
+# --- phones -----------------------------------------------------------------------------------------------------------
+
+
+def _links(chance: random.Random, accounts: Sequence[Account], phones: int) -> list[tuple[str, str]]:
+    """Phone and account: mostly one to one; one phone in eighteen is a second one at home, some have two or three accounts."""
+    numbers = iter([account.number for account in accounts])
+    links = [(phone_number(n), next(numbers)) for n, (_, homes) in enumerate(CAST, 1) for _ in homes]
+    cast, shared = len(CAST), phones // 18
+    rest = list(numbers)
+    chance.shuffle(rest)
+    alone = phones - cast - shared
+    links += [(phone_number(cast + n), account) for n, account in enumerate(rest[:alone], 1)]
+    at_home = chance.sample(links[1:], shared)  # the phone `one` stays the only one of its account
+    links += [(phone_number(cast + alone + n), account) for n, (_, account) in enumerate(at_home, 1)]
+    more = rest[alone : alone + (len(rest) - alone) // 2]
+    owners = chance.sample(range(cast + 1, cast + alone + 1), len(more) * 3 // 4)
+    return links + [(phone_number(owners[n % len(owners)]), account) for n, account in enumerate(more)]
+
+
+def _first_phones(links: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Account and the first phone linked to it."""
+    return ((account, phone) for phone, account in reversed(links))
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the requests are made from."""
+
+    chance: random.Random
+    now: datetime
+    limits: Limits
+    accounts: Sequence[Account]
+    phones: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A request: its service, the hours since it was filed, the states it came to with the hours before each, what was said."""
+
+    service: str
+    ago: float
+    states: tuple[tuple[str, float], ...]
+    details: Mapping[str, str]
+    whose: str = ""  # a phone of the cast; else somebody
+    area: Area = "urban"
+    reports: int = 1
+    priority: bool = False
+    by_pin: bool = False
+
+
+REQUESTS = (
+    Filed("meter", 5, (("assigned", 2),), {"kind": "stopped", "supply": "yes", "reading": "unseen"}, whose="waiting"),
+    Filed("transformer", 7, (("verified", 1), ("assigned", 2)), {"seen": "burnt", "since": "today"}, whose="dark", reports=4),
+    Filed("transformer", 50, (("verified", 4), ("truck_out", 24)), {"seen": "oil", "since": "today"}, area="rural", reports=6),
+    Filed("transformer", 3, (), {"seen": "low_voltage", "since": "earlier", "feeder": "F5"}, area="rural", by_pin=True),
+    Filed("meter", 30, (("assigned", 5), ("inspected", 20)), {"kind": "burnt", "supply": "no", "reading": "unseen"}),
+    Filed("meter", 2, (), {"kind": "stolen"}, area="rural"),
+    Filed("meter_test", 96, (("assigned", 20), ("test_fee_due", 30)), {"kind": "fast", "supply": "yes", "reading": "8841"}),
+    Filed("name_transfer", 60, (("docs_pending", 20),), {"reason": "died", "name": "सुनीता देवी"}),
+    Filed("name_transfer", 120, (("docs_pending", 20), ("verification", 70)), {"reason": "bought"}),
+    Filed("disconnection", 210, (("confirmed", 24), ("final_reading", 90), ("final_bill", 40)),
+          {"term": "permanent", "reason": "moved", "last_four": "typed"}),
+    Filed("disconnection", 6, (), {"term": "temporary", "reason": "closed", "last_four": "typed"}),
+    Filed("new_connection", 72, (("fee_due", 10), ("fee_paid", 26), ("inspection", 20)),
+          {"use": "shop", "area": "town", "load": "12000", "near": "none", "name": "Soni Kirana Store"}, priority=True),
+    Filed("new_connection", 20, (("fee_due", 4),), {"use": "home", "area": "town", "load": "6000", "near": "none"},
+          priority=True),
+    Filed("call_back", 4, (), {"use": "home", "area": "village", "load": "2000", "near": "none"}, area="rural"),
+    Filed("reading", 26, (("in_progress", 20),), {"reading": "4118"}),
+    Filed("transformer", 400, (("verified", 2), ("truck_out", 9), ("installed", 6), ("restored", 5)),
+          {"seen": "sparks", "since": "today"}, reports=9),
+    Filed("meter", 700, (("assigned", 6), ("inspected", 9), ("replaced", 20), ("bill_corrected", 300)),
+          {"kind": "display", "supply": "yes", "reading": "unseen"}),
+)  # fmt: skip
+
+
+def _requests(put: Callable[[str, str, Sequence[Sequence[object]]], None], desk: Desk) -> None:
+    """Put the requests in as the hop and the desk write them."""
+    cast = dict(zip((label for label, homes in CAST for _ in homes), desk.accounts, strict=False))
+    dark = cast["dark"].at.code
+    strangers = [account for account in desk.accounts[len(cast) :] if account.number in desk.phones and account.known]
+    taken = {dark}
+    for index, (filed, serial) in enumerate(zip(REQUESTS, desk.chance.sample(range(10_000), len(REQUESTS)), strict=True), 1):
+        if filed.whose:
+            account = cast[filed.whose]
+        else:
+            account = next(a for a in strangers if a.at.code not in taken and a.at.area == filed.area and a.home.kind == "paid")
+            taken.add(account.at.code)
+        shared = filed.service == "transformer"
+        named = not shared and filed.service not in ("new_connection", "call_back")
+        phones = [desk.phones[account.number]]
+        if shared:  # the phone of the cast has not reported yet: it is to be tried
+            around = [a for a in strangers if a.at.code == account.at.code][: filed.reports]
+            phones = list(dict.fromkeys(desk.phones[a.number] for a in around))
+        details = {**filed.details} if named or (shared and not filed.by_pin) else {**filed.details, "pin": account.at.pin}
+        at = since = desk.now - timedelta(hours=filed.ago)
+        ticket = with_check_digit(str(5_550_000 + serial))
+        events = [(ticket, millis(at), "submitted", phones[0])]
+        for state, hours in filed.states:
+            since += timedelta(hours=hours)
+            events.append((ticket, millis(since), state, "desk"))
+        asset = feeder_asset(account.at.feeder, account.at.pin) if filed.by_pin else f"dtr:{account.at.code}"
+        limit = desk.limits.get((filed.service, filed.area))
+        state = events[-1][2]
+        request = (
+            ticket, filed.service, state, int(state not in CLOSED), account.number if named else "", asset if shared else "",
+            account.at.pin, phones[0], millis(at), millis(since), millis(at + limit) if limit else None, int(filed.priority), 0,
+            len(phones), msgspec.json.encode(details).decode(), f"demo:{index}",
+        )  # fmt: skip
+        put("request", REQUEST, [request])
+        reports = [(ticket, phone, millis(at + timedelta(minutes=11 * n)), "{}") for n, phone in enumerate(phones)]
+        put("report", "ticket, phone, at, details", reports)
+        put("event", "ticket, at, what, who", events)
