@@ -114,7 +114,7 @@ class Objection(Flow):
 
     def pick_items(self) -> tuple[Option, ...]:
         """Each by kind and account."""
-        return tuple(Option("told", t.ref, {"kind": f"told_{t.kind}", "account": t.account}) for t in self.told)
+        return tuple(Option("told", t.ref, {"told": f"told_{t.kind}", "account": t.account}) for t in self.told)
 
     def unlinked_args(self) -> Args:
         """Which account."""

@@ -1,4 +1,4 @@
-"""The command line: `gateway run`, `web`, `worker`, `release`, `demo`, `talk`, `settings`, `lint`, `flows`."""
+"""The command line: `gateway run`, `web`, `worker`, `release`, `demo`, `talk`, `settings`, `lint`, `templates`, `flows`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from gateway.app import Gateway, assemble, make_app
 from gateway.hop import now_utc
 from gateway.settings import BadSetting, Settings, load
+from gateway.templates import open_registry, templates
 
 P = ParamSpec("P")
 
@@ -39,6 +40,11 @@ def one_line(command: Callable[P, None]) -> Callable[P, None]:
 @click.group(help=__doc__)
 def main() -> None:
     """Entry point."""
+
+
+for command in templates.commands.values():
+    command.callback = one_line(command.callback or main)
+main.add_command(templates)
 
 
 def _gateway(**overrides: Any) -> Gateway:
@@ -197,13 +203,15 @@ def _source(name: str, settings: Settings) -> str:
 @main.command()
 @one_line
 def lint() -> None:
-    """Check the catalogues: keys, slots, characters, and that everything fits a phone."""
+    """Check the catalogues: keys, slots, characters, that everything fits a phone, and what operators refuse."""
     from messages.lint import lint as check
 
     from flows import FLOWS
     from messages import Voice
 
-    faults = check(Voice(load().house()), FLOWS)
+    settings = load()
+    voice = Voice(settings.house())
+    faults = check(voice, FLOWS, open_registry(settings, voice))
     for fault in faults:
         click.echo(fault)
     if faults:

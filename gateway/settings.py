@@ -64,6 +64,17 @@ class Settings(BaseSettings):
     )
     ussd_devanagari: bool = Field(True, description="whether USSD shows Devanagari; if not, romanised Hindi is said")
 
+    # --- India's SMS rules (TCCCPR 2018, DLT: telecom-india.md section 2)
+    dlt_profile: Literal["sandbox", "india"] = Field(
+        "sandbox", description="`india` refuses a pushed SMS that has no registered template id; `sandbox` sends without"
+    )
+    dlt_header: Annotated[str, Field(pattern=r"^([A-Za-z]{6})?$")] = Field(
+        "", description="registered header of service messages, six letters (S50)"
+    )
+    dlt_templates: str = Field(
+        "dlt_templates.csv", description="file with the template ids that `gateway templates import` took in"
+    )
+
     # --- rules of the company
     ca_pattern: str = Field(r"\d{9,11}", description="shape of a CA number (utility.md section 2, S8 S9)")
     bill_to_unlinked: Literal["none", "amount_only", "full"] = Field(

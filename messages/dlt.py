@@ -6,6 +6,7 @@ refuse the slightest change. So we compare first, and say what differs (facts: t
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 import unicodedata
@@ -15,8 +16,9 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Literal
 
-from messages.catalogue import FOLDER, Catalogue, MissingText
+from messages.catalogue import FOLDER, Catalogue, MissingText, Pattern
 from messages.encoding import measure
+from messages.widest import widest
 
 Lane = Literal["live", "notice", "bulk"]
 Delivery = Literal["once", "must_arrive", "fresh"]
@@ -200,7 +202,7 @@ class Registry:
                 drawn = _draw(catalogue, key, header)
                 approval = approved.get((key, lang))
                 if approval is not None:
-                    if approval.wording != drawn.typed:
+                    if approval.wording not in (drawn.typed, drawn.legacy):
                         self.stale.append(drawn)
                     drawn = Template(
                         key, lang, drawn.category, header, approval.id, _parse(approval.wording, drawn), drawn.reason
@@ -265,15 +267,88 @@ def _parse(wording: str, drawn: Template) -> tuple[str | Variable, ...]:
 #: What to do about a failed send: `config` stop that template's queue and tell the desk, `content` put the message aside
 #: with the difference, `consumer` stop for that number, `transient` try again.
 Fault = Literal["config", "content", "consumer", "transient"]
-#: Ranges of scrubbing codes (telecom-india.md section 3; from 632 on from memory).
+#: Scrubbing codes that several Indian platforms share (telecom-india.md section 3; 632 to 637 and 650 to 670 as in public
+#: clients of BSNL's service). The first range that holds a code counts.
 _CODES: tuple[tuple[range, Fault], ...] = (
-    (range(600, 632), "config"),  # entity, telemarketer chain, header, template not found or inactive
-    (range(632, 640), "content"),  # does not match the template, a variable too long
-    (range(640, 660), "consumer"),  # preference, consent
+    (range(633, 634), "content"),  # the text does not match its template
+    (range(635, 636), "content"),  # a variable is too long
+    (range(600, 640), "config"),  # entity, telemarketer chain, header or template unknown, inactive, blacklisted
+    (range(640, 670), "consumer"),  # preference, consent
 )
 
 
 def fault_of(code: str) -> Fault:
-    """The class of an operator's failure code; what is not a scrubbing code is taken as transient."""
+    """The class of an operator's failure code; any other code, 670 (scrubbing failed) too, is worth another try."""
     number = int(code) if code.isascii() and code.isdigit() else 0
     return next((fault for codes, fault in _CODES if number in codes), "transient")
+
+
+# --- the sheet for the operators' portals, and back -----------------------------------------------------------------------
+
+#: The portals' own columns are not public; these hold all that their forms ask for (telecom-india.md section 2).
+COLUMNS = (
+    "template_key", "template_name", "language", "template_type", "content_type", "category", "headers", "consent_template_id",
+    "content_typed", "content_legacy_var", "variables", "sample_text", "cta_whitelist", "justification", "operator",
+    "template_id", "status", "approved_on",
+)  # fmt: skip
+#: What a sheet must hold to be taken back.
+NEEDED = ("template_key", "language", "template_id")
+
+
+def sheet(registry: Registry, catalogues: Mapping[str, Catalogue]) -> Iterator[dict[str, str]]:
+    """A row for each pushed text and language, in the catalogue's order."""
+    for (key, lang), template in registry.templates.items():
+        catalogue = catalogues[lang]
+        pattern = catalogue.text(*key.split(".", 1), sms=True)
+        values = widest(catalogue, pattern)
+        written = [catalogue.render(Pattern((slot,)), values) for slot in pattern.slots]
+        numbers = [
+            catalogue.house[name] for name in ("helpline", "shortcode", "code") if catalogue.house[name] in template.legacy
+        ]
+        yield {
+            "template_key": key,
+            "template_name": f"{key.removeprefix('sms.')}_{lang}".replace("-", "_").upper(),
+            "language": lang,
+            "template_type": template.kind,
+            "content_type": "Service Implicit" if template.category == "service_implicit" else template.category,
+            "category": "Others",
+            "headers": template.header,
+            "consent_template_id": "",
+            "content_typed": template.typed,
+            "content_legacy_var": template.legacy,
+            "variables": json.dumps(
+                [
+                    {"name": variable.name, "tag": variable.tag, "max": LONGEST_VALUE, "example": example}
+                    for variable, example in zip(template.variables, written, strict=True)
+                ]
+            ),
+            "sample_text": catalogue.render(pattern, values),
+            "cta_whitelist": " ".join(numbers),
+            "justification": template.reason,
+            "operator": "",
+            "template_id": template.id,
+            "status": "registered" if template.id else "",
+            "approved_on": "",
+        }
+
+
+def approvals(rows: Iterable[Mapping[str, str]]) -> list[Approval]:
+    """What a returned sheet holds; rows without an id are not registered yet. Raises ValueError with row and reason."""
+    found: dict[tuple[str, str], Approval] = {}
+    for number, row in enumerate(rows, 2):
+        if missing := [column for column in NEEDED if row.get(column) is None]:
+            raise ValueError(f"the sheet has no column {', '.join(missing)}: send back the exported one with the ids filled in")
+        key, lang, id_ = (row[column].strip() for column in NEEDED)
+        if not id_:
+            continue
+        if not TEMPLATE_ID.fullmatch(id_):
+            raise ValueError(
+                f"row {number}: {id_!r} is no template id of 19 digits (did a spreadsheet round it? keep it as text)"
+            )
+        if (key, lang) in found:
+            raise ValueError(f"row {number}: {key}/{lang} stands twice in the sheet")
+        wording = row.get("content_typed") or row.get("content_legacy_var") or ""
+        if not wording:
+            raise ValueError(f"row {number}: the wording registered is missing (content_typed)")
+        found[key, lang] = Approval(key, lang, id_, unicodedata.normalize("NFC", wording.replace("\r\n", "\n")))
+    return list(found.values())

@@ -9,8 +9,9 @@ from typing import Any
 
 from flows.records import Option, Text
 from messages import Limits, Reply, Voice
-from messages.catalogue import TYPES, Catalogue, Pattern
-from messages.encoding import measure, not_gsm
+from messages.catalogue import Catalogue, Pattern
+from messages.encoding import not_gsm
+from messages.widest import widest
 
 #: The one screen that mixes scripts on purpose, so that every phone shows a choice it can read.
 MIXED = frozenset({("welcome", "language")})
@@ -122,8 +123,9 @@ def _fits(voice: Voice, lang: str, flows: Mapping[str, Any]) -> Iterator[str]:
         if len(reply.pages) > most:
             yield f"[{text.flow}.{text.screen}] takes {len(reply.pages)} USSD pages at its widest: shorten it to {most}"
     for text, reply in worst(voice, lang, flows, SMS):
+        most = voice.catalogues[lang].max_parts[text.flow, text.screen]
         if len(reply.pages) > 1 and text.screen not in ("pick", "guess", "list", "feeder"):
-            yield f"[{text.flow}.{text.screen}] takes more SMS parts than {voice.catalogues[lang].max_parts[text.flow, text.screen]}: shorten it"
+            yield f"[{text.flow}.{text.screen}] takes more than {most} SMS parts: shorten it"
 
 
 def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> Iterator[tuple[Text, Reply]]:
@@ -132,14 +134,14 @@ def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> 
     for flow, screen in catalogue.screens:
         if flow == "sms":
             if limits.channel == "sms":
-                yield _said(voice, lang, limits, Text("sms", screen, _widest(catalogue, catalogue.text("sms", screen))))
+                yield _said(voice, lang, limits, Text("sms", screen, widest(catalogue, catalogue.text("sms", screen))))
             continue
         made = flows[flow].screens[screen]
-        options = [Option(name, "", _widest(catalogue, catalogue.label(flow, screen, name))) for name in made.options]
+        options = [Option(name, "", widest(catalogue, catalogue.label(flow, screen, name))) for name in made.options]
         if made.items:
-            item = Option(made.items, "", _widest(catalogue, catalogue.label(flow, screen, made.items)))
+            item = Option(made.items, "", widest(catalogue, catalogue.label(flow, screen, made.items)))
             options = [*[item] * 3, *options]
-        args = _widest(catalogue, catalogue.text(flow, screen, sms=limits.channel == "sms"))
+        args = widest(catalogue, catalogue.text(flow, screen, sms=limits.channel == "sms"))
         yield _said(
             voice, lang, limits, Text(flow, screen, args, tuple(options), back=made.kind != "end", ends=made.kind == "end")
         )
@@ -147,48 +149,3 @@ def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> 
 
 def _said(voice: Voice, lang: str, limits: Limits, text: Text) -> tuple[Text, Reply]:
     return text, voice.say(text, lang, limits)
-
-
-def _widest(catalogue: Catalogue, pattern: Pattern) -> dict[str, object]:
-    """The widest value of each slot; for a word, the longest of its family (kinds, states, papers ...)."""
-    return {name: _longest_word(catalogue, name) if kind == "word" else _sample(name, kind) for name, kind in pattern.slots}
-
-
-#: Slots without a type: what they hold at their widest.
-_PLAIN = {"ticket": "88888888", "pin": "802101", "receipt": "R12345678901", "account": "98765432109"}
-
-
-def _sample(name: str, kind: str) -> object:
-    return TYPES[kind][1] if kind else _PLAIN[name]
-
-
-#: Slots written as words: which words may stand there.
-_FAMILIES = {
-    "papers": "papers_",
-    "awaits": "awaits_",
-    "basis": "basis_",
-    "keyword": "keyword_",
-}
-_FAMILY_KEYS = {
-    "kind": ("stopped", "burnt", "display", "fast", "broken", "stolen"),
-    "use": ("home", "shop", "farm", "industry"),
-    "area": ("town", "village"),
-    "term": ("permanent", "temporary"),
-    "service": ("new_connection", "name_transfer", "meter", "meter_test", "disconnection", "transformer", "reading", "call_back"),
-}
-
-
-def _longest_word(catalogue: Catalogue, name: str) -> str:
-    words = catalogue.shared["word"]
-    if name in _FAMILIES:
-        keys = [key for key in words if key.startswith(_FAMILIES[name])]
-    elif name in _FAMILY_KEYS:
-        keys = (
-            list(_FAMILY_KEYS[name])
-            if name != "kind" or "told_link" not in words
-            else [*_FAMILY_KEYS[name], "told_link", "told_name_transfer"]
-        )
-    else:
-        shared = {key for family in _FAMILY_KEYS.values() for key in family}
-        keys = [key for key in words if "_" not in key and key not in shared]
-    return max(keys, key=lambda key: measure(catalogue.word(key)).units)
