@@ -78,10 +78,6 @@ class Disconnection(AboutAccount):
         """The account, and for how long."""
         return {"account": self.the_consumer.account, "term": self.answers["term"]}
 
-    def done_args(self) -> Args:
-        """The ticket and the hours in which it can be cancelled."""
-        return {**super().done_args(), "objection": self.facts.policy.objection}
-
     def already_args(self) -> Args:
         """The open request."""
         return self.request_args(self.open_request("disconnection"))

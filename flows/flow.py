@@ -129,8 +129,10 @@ class Flow:
         asset: str = "",
         pin: str = "",
         priority: bool = False,
+        told: str = "",
     ) -> None:
-        """Open a request with the time limit of its service and area; on USSD its number also goes out by SMS."""
+        """Open a request with the time limit of its service and area; on USSD its number also goes out by SMS, in the text
+        `filed_<service>` or `filed_<told>`."""
         policy, ticket = self.facts.policy, self.facts.ticket
         limit = policy.limits.get((service, area or (consumer.area if consumer else "rural")))
         due = self.facts.now + limit if limit else None
@@ -147,7 +149,7 @@ class Flow:
         )
         self.effects.append(self.filed)
         if self.facts.channel == "ussd":
-            self.effects.append(Tell(Text("sms", f"filed_{service}", self.done_args()), phone=self.conversation.phone))
+            self.effects.append(Tell(Text("sms", f"filed_{told or service}", self.done_args()), phone=self.conversation.phone))
 
     def done_args(self) -> Args:
         """The filed request's number and time limit."""

@@ -55,7 +55,7 @@ class NameTransfer(AboutAccount):
 
     def file(self) -> None:
         """Open the request."""
-        self.file_request("name_transfer", self.the_consumer)
+        self.file_request("name_transfer", self.the_consumer, told=f"name_transfer_{self.answers['reason']}")
 
     def tell(self) -> None:
         """Tell the registered phones, who may object."""

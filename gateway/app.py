@@ -23,6 +23,7 @@ from gateway.pen import Pen
 from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
+from gateway.templates import open_registry
 from gateway.traffic import Traffic
 from gateway.webhook import Webhooks
 from messages import Voice
@@ -55,7 +56,7 @@ def assemble(settings: Settings) -> Gateway:
         carriers["phone"] = Phone(settings)
     if settings.at_username:
         carriers["africastalking"] = AfricasTalking(settings)
-    pen = Pen(store, voice, carriers)
+    pen = Pen(store, voice, carriers, open_registry(settings, voice))
     hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, pen)
     return Gateway(settings, store, voice, carriers, pen, hop)
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from gateway.app import Gateway, assemble, make_app
 from gateway.hop import now_utc
 from gateway.settings import BadSetting, Settings, load
-from gateway.templates import open_registry, templates
+from gateway.templates import export_sheet, import_sheet, open_registry
 
 P = ParamSpec("P")
 
@@ -40,11 +40,6 @@ def one_line(command: Callable[P, None]) -> Callable[P, None]:
 @click.group(help=__doc__)
 def main() -> None:
     """Entry point."""
-
-
-for command in templates.commands.values():
-    command.callback = one_line(command.callback or main)
-main.add_command(templates)
 
 
 def _gateway(**overrides: Any) -> Gateway:
@@ -204,10 +199,10 @@ def _source(name: str, settings: Settings) -> str:
 @one_line
 def lint() -> None:
     """Check the catalogues: keys, slots, characters, that everything fits a phone, and what operators refuse."""
-    from messages.lint import lint as check
-
     from flows import FLOWS
     from messages import Voice
+    from messages.lint import SHORTEST, long_screens
+    from messages.lint import lint as check
 
     settings = load()
     voice = Voice(settings.house())
@@ -216,7 +211,30 @@ def lint() -> None:
         click.echo(fault)
     if faults:
         raise SystemExit(1)
-    click.echo("the catalogues are clean")
+    long = [size for _, _, size in long_screens(voice, FLOWS)]
+    click.echo(f"the catalogues are clean; {len(long)} Hindi screens over {SHORTEST} units, the longest {max(long, default=0)}")
+
+
+@main.group()
+def templates() -> None:
+    """The registered wording of every pushed text (India's DLT)."""
+
+
+@templates.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@one_line
+def templates_export(file: Path) -> None:
+    """Write the sheet for the operators' portals: every pushed text in every language, typed and in the older form."""
+    click.echo(export_sheet(load(), file))
+
+
+@templates.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@one_line
+def templates_import(file: Path) -> None:
+    """Take the template ids from the sheet that came back."""
+    for line in import_sheet(load(), file):
+        click.echo(line)
 
 
 @main.command()

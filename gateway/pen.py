@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from messages.dlt import rules
+import structlog
 
 from flows.records import Text
 from gateway.carriers import Carrier
 from gateway.records import Answer, Inbound, Lane
 from gateway.store.sql import Outgoing, Store
 from messages import Voice
+from messages.dlt import Registry, rules
 from messages.encoding import Encoding, sms_parts
+
+log = structlog.get_logger()
 
 #: The parts a pushed text may take; the lint holds each text to what its key allows.
 MOST_PARTS = 3
@@ -26,6 +29,7 @@ class Pen:
     store: Store
     voice: Voice
     carriers: Mapping[str, Carrier]
+    registry: Registry
 
     def write(self, text: Text, phone: str, *, now: datetime, lang: str | None = None, due_at: datetime | None = None) -> None:
         """Write a text to a phone and put it into the outbox, due at once or at `due_at`."""
@@ -53,7 +57,15 @@ class Pen:
             phone, reply.pages[0], reply.encoding, reply.parts, reply.template, carrier, lane or how.lane, how.delivery,
             due_at or now, now, inbound, how.fresh_for, how.information, how.waits,
         )  # fmt: skip
-        return [replace(first, text=page, parts=sms_parts(page)) for page in reply.pages]
+        return [self._checked(replace(first, text=page, parts=sms_parts(page))) for page in reply.pages]
+
+    def _checked(self, message: Outgoing) -> Outgoing:
+        """The message, or, if the operators would refuse it, the same put aside with what differs: they bar whom they refuse
+        too often. What caused it is kept all the same."""
+        refused = self.registry.check(message.text, *message.template.split("/"))
+        if refused:
+            log.error("dlt.refused", template=message.template, why=refused)
+        return replace(message, refused=refused or "")
 
     def reply(self, inbound: Inbound, answer: Answer, encoding: Encoding, parts: int, now: datetime) -> Outgoing:
         """The SMS that answers one."""

@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     def house(self) -> Mapping[str, str]:
         """The constants that texts name."""
         return {"company": self.company, "helpline": self.helpline, "shortcode": self.shortcode, "code": self.ussd_code,
-                "centre": self.centre}  # fmt: skip
+                "centre": self.centre, "objection": str(self.objection_hours)}  # fmt: skip
 
 
 def _hours(count: int) -> timedelta:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import click
-
-from gateway.settings import BadSetting, Settings, load
+from gateway.settings import BadSetting, Settings
 from messages import Voice
 from messages.dlt import COLUMNS, Approval, Registry, approvals, sheet
 
@@ -31,6 +29,36 @@ def open_registry(settings: Settings, voice: Voice) -> Registry:
     return Registry(voice.catalogues, profile=settings.dlt_profile, header=settings.dlt_header, approvals=kept)
 
 
+def export_sheet(settings: Settings, file: Path) -> str:
+    """Write every pushed text in every language, with typed and older variables, as one sheet; what was done, in a line."""
+    voice = Voice(settings.house())
+    registry = open_registry(settings, voice)
+    _write(file, COLUMNS, sheet(registry, voice.catalogues))
+    waiting = sum(not template.id for template in registry.templates.values())
+    return f"{file}: {len(registry.templates)} templates, {waiting} of them without an id"
+
+
+def import_sheet(settings: Settings, file: Path) -> Iterator[str]:
+    """Take the ids from a returned sheet; what is not in it keeps the id it has. What was done, in lines."""
+    voice = Voice(settings.house())
+    before = open_registry(settings, voice)
+    try:
+        came = approvals(_rows(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if unknown := [f"{a.key}/{a.lang}" for a in came if (a.key, a.lang) not in before.templates]:
+        raise ValueError(f"{file}: there are no such texts: {', '.join(unknown)}; nothing was taken")
+    had = [Approval(t.key, t.lang, t.id, t.typed) for t in before.templates.values() if t.id]
+    merged = {(a.key, a.lang): a for a in (*had, *came)}
+    rows = (dict(zip(KEPT, (a.key, a.lang, a.id, a.wording), strict=True)) for a in merged.values())
+    _write(Path(settings.dlt_templates), KEPT, rows)
+    after = open_registry(settings, voice)
+    missing = sum(not template.id for template in after.templates.values())
+    yield f"{len(came)} ids taken into {settings.dlt_templates}; {missing} texts still without"
+    for template in after.stale:
+        yield f"{template.key}/{template.lang}: the catalogue differs from what is registered; it is refused until they agree"
+
+
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """A sheet's rows; a byte order mark and semicolons, which spreadsheets write, are understood."""
     try:
@@ -41,57 +69,12 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     yield from csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> int:
-    """Write a sheet whole or not at all; the number of its rows."""
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a sheet whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
-    count = 0
     with new.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        for row in rows:
-            writer.writerow(row)
-            count += 1
+        writer.writerows(rows)
     os.replace(new, path)
-    return count
-
-
-@click.group()
-def templates() -> None:
-    """The registered wording of every pushed text (India's DLT): a sheet for the portals, and the ids that come back."""
-
-
-@templates.command("export")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def export_sheet(file: Path) -> None:
-    """Write every pushed text in every language, with typed and older variables, as one sheet."""
-    settings = load()
-    voice = Voice(settings.house())
-    registry = open_registry(settings, voice)
-    count = _write(file, COLUMNS, sheet(registry, voice.catalogues))
-    waiting = sum(not template.id for template in registry.templates.values())
-    click.echo(f"{file}: {count} templates, {waiting} of them without an id")
-
-
-@templates.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-def import_sheet(file: Path) -> None:
-    """Take the ids from a returned sheet; what is not in it keeps the id it has."""
-    settings = load()
-    voice = Voice(settings.house())
-    before = open_registry(settings, voice)
-    try:
-        came = approvals(_rows(file))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-    unknown = [f"{a.key}/{a.lang}" for a in came if (a.key, a.lang) not in before.templates]
-    if unknown:
-        raise ValueError(f"{file}: there are no such texts: {', '.join(unknown)}; nothing was taken")
-    merged = {**{(t.key, t.lang): Approval(t.key, t.lang, t.id, t.typed) for t in before.templates.values() if t.id},
-              **{(a.key, a.lang): a for a in came}}  # fmt: skip
-    _write(Path(settings.dlt_templates), KEPT, ({"template_key": a.key, "language": a.lang, "template_id": a.id,
-                                                 "content_typed": a.wording} for a in merged.values()))  # fmt: skip
-    after = open_registry(settings, voice)
-    click.echo(f"{len(came)} ids taken into {settings.dlt_templates}; {sum(not t.id for t in after.templates.values())} missing")
-    for template in after.stale:
-        click.echo(f"{template.key}/{template.lang}: the registered wording is not the catalogue's; its text is refused until they agree")

@@ -59,7 +59,7 @@ class Reply:
 
 
 class Voice:
-    """Says texts in every language. `house` are the constants that texts name: company, helpline, shortcode, code, centre."""
+    """Says texts in every language. `house` are the constants that texts name (Settings.house), such as the company."""
 
     def __init__(self, house: Mapping[str, str]) -> None:
         self.catalogues = catalogues(tuple(house.items()))

@@ -43,7 +43,7 @@ TEMPLATE_ID = re.compile(r"\d{19}")
 class Rules:
     """How a text leaves us: a row of meta.toml, with its defaults filled in.
 
-    `fresh_for` is how long a `fresh` text is worth sending. `information` and `statutory` as explained in meta.toml.
+    `fresh_for` is how long a `fresh` text is worth sending. The others are as explained in meta.toml.
     """
 
     key: str
@@ -53,6 +53,7 @@ class Rules:
     fresh_for: timedelta | None = None
     information: bool = False
     statutory: bool = False
+    dues: bool = False
     reason: str = ""
 
     @property

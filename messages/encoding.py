@@ -11,7 +11,10 @@ from typing import Literal, NamedTuple
 Encoding = Literal["gsm7", "ucs2"]
 
 #: GSM-7 default alphabet without the escape, and its extension, whose characters cost two septets (3GPP TS 23.038).
-GSM = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+GSM = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
 EXTENSION = "\f^{}\\[~]|€"
 #: What one part holds: alone, and beside others (8-bit reference, 6 octets of header: 3GPP TS 23.040).
 ALONE = {"gsm7": 160, "ucs2": 70}

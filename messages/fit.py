@@ -28,9 +28,7 @@ def pages(body: str, options: Sequence[str], back: str, more: str, fits: Fits, *
     while pieces:
         piece, pieces = pieces[0], pieces[1:]
         longer = f"{page}\n{piece}" if page else piece
-        if not pieces and fits(longer):
-            page = longer
-        elif fits(_with(longer, more)):
+        if (not pieces and fits(longer)) or fits(_with(longer, more)):
             page = longer
         elif page:
             done.append(_middle(page, back if done else "", more, fits))

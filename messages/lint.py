@@ -1,17 +1,21 @@
-"""The catalogues' lint: every key in every language, the same slots, no character that costs money, and all of it fits."""
+"""The catalogues' lint: every key in every language, the same slots, no character that costs money, all of it fits, and
+nothing that an operator refuses or that reads like a fraud.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from flows.records import Option, Text
 from messages import Limits, Reply, Voice
 from messages.catalogue import Catalogue, Pattern
-from messages.encoding import not_gsm
-from messages.widest import widest
+from messages.dlt import MOST_VARIABLES, Registry, Variable, pushed, rules
+from messages.encoding import measure, not_gsm
+from messages.widest import PLAIN, sample, widest, words
 
 #: The one screen that mixes scripts on purpose, so that every phone shows a choice it can read.
 MIXED = frozenset({("welcome", "language")})
@@ -34,22 +38,34 @@ FORBIDDEN = {
     "–": "use -",
     "—": "use -",
 }
+#: The shortest page of Devanagari found in India, in units.
+SHORTEST = 60
 #: The default profile and the narrow ones it also has to live with.
 USSD = Limits("ussd", 160, 80, overhead=4)
 SMS = Limits("sms")
 
 
-def lint(voice: Voice, flows: Mapping[str, Any]) -> list[str]:
+def lint(voice: Voice, flows: Mapping[str, Any], registry: Registry) -> list[str]:
     """Every fault, a line each: the language, the key, what is wrong and how to mend it. `flows` is flows.FLOWS."""
     faults = []
     for catalogue in voice.catalogues.values():
-        faults += [
-            f"{catalogue.lang}: {fault}"
-            for fault in (*_alike(catalogue, voice), *_characters(catalogue), *_complete(catalogue, flows))
-        ]
+        found = (*_alike(catalogue, voice), *_slots(catalogue), *_characters(catalogue), *_complete(catalogue, flows))
+        faults += [f"{catalogue.lang}: {fault}" for fault in found]
     if not faults:
-        faults += [f"{lang}: {fault}" for lang in voice.catalogues for fault in _fits(voice, lang, flows)]
+        for lang, catalogue in voice.catalogues.items():
+            found = (*_fits(voice, lang, flows), *_registered(catalogue, registry), *_dues(catalogue))
+            faults += [f"{lang}: {fault}" for fault in found]
     return faults
+
+
+def long_screens(voice: Voice, flows: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Language, key and units of the Devanagari pages longer than the shortest limit found (NIC 2014: text.md section 2)."""
+    return [
+        (lang, f"{text.flow}.{text.screen}", size)
+        for lang in voice.catalogues
+        for text, reply in worst(voice, lang, flows, USSD)
+        if reply.encoding == "ucs2" and (size := max(measure(page).units for page in reply.pages)) > SHORTEST
+    ]
 
 
 def _patterns(catalogue: Catalogue) -> Iterator[tuple[str, Pattern]]:
@@ -73,6 +89,16 @@ def _alike(catalogue: Catalogue, voice: Voice) -> Iterator[str]:
                 yield f"{key} has the slots {sorted(more)}, which {other.lang} has not"
 
 
+def _slots(catalogue: Catalogue) -> Iterator[str]:
+    """Every slot's widest value is known."""
+    for key, pattern in _patterns(catalogue):
+        for name, kind in pattern.slots:
+            if not kind and name not in PLAIN:
+                yield f"{key}: the slot {{{name}}} has no type; give it one, or its widest value in messages/widest.py"
+            elif kind == "word" and not words(catalogue, name):
+                yield f"{key}: no [word] may stand in {{{name}:word}}; name its words in messages/widest.py"
+
+
 def _characters(catalogue: Catalogue) -> Iterator[str]:
     for key, pattern in _patterns(catalogue):
         text = "".join(piece for piece in pattern.pieces if isinstance(piece, str))
@@ -87,6 +113,8 @@ def _characters(catalogue: Catalogue) -> Iterator[str]:
         mixed = tuple(key.strip("[").partition("]")[0].split(".")) in MIXED
         if catalogue.lang != "hi" and not mixed and (offenders := not_gsm(text)):
             yield f"{key} turns the text to Unicode: {', '.join(offenders)}"
+        if "*" in text.replace(catalogue.house["code"], ""):
+            yield f"{key} holds a *, which many phones cannot send inside a session"
         if re.search(r"[\u0966-\u096f]", text):
             yield f"{key} has Devanagari digits: write 0-9"
 
@@ -149,3 +177,72 @@ def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> 
 
 def _said(voice: Voice, lang: str, limits: Limits, text: Text) -> tuple[Text, Reply]:
     return text, voice.say(text, lang, limits)
+
+
+# --- what operators refuse, and what reads like a fraud -------------------------------------------------------------------
+
+#: Between two variables there must be a word.
+_WORD = re.compile(r"[^\W\d_]{2,}")
+#: What a text about dues never holds: the fraud has an hour, a person, a mobile number or a link (telecom-india.md section 5).
+_FRAUD = {
+    "an hour": re.compile(
+        r"\d\s*[:.]\s*\d\d|\b(?:am|pm|o'clock|tonight|hours?|baje|ghant\w+|aaj|raat|turant)\b|बजे|घंटे|घंटा|आज|रात|तुरंत", re.I
+    ),
+    "a person": re.compile(r"\b(?:officer|engineer|linem[ae]n|adhikari|karmchari)\b|अधिकारी|कर्मचारी|इंजीनियर", re.I),
+    "a link": re.compile(r"https?:|www\.|\.(?:com|in|org|ly)\b", re.I),
+    "a mobile number": re.compile(r"\d{10}"),
+}
+_FRAUD_SLOTS = {"when": "an hour", "hours": "an hour", "name": "a person", "masked": "a person"}
+#: Where to pay, in the words of each language.
+_PAY = re.compile(r"counter|CSC|Suvidha|काउंटर|सुविधा", re.I)
+
+
+def _registered(catalogue: Catalogue, registry: Registry) -> Iterator[str]:
+    """The rules of DLT registration for every pushed text (telecom-india.md section 2)."""
+    for key in pushed(catalogue):
+        template = registry.templates[key, catalogue.lang]
+        if template in registry.stale:
+            yield f"[{key}] was changed since it was registered: register it anew, or put the registered wording back"
+        if registry.profile == "india" and not template.id:
+            yield f"[{key}] has no template id: gateway templates export, register, gateway templates import"
+        if catalogue.house["company"] not in template.legacy:
+            yield f"[{key}] does not name {{company}}"
+        if len(template.variables) > MOST_VARIABLES and not template.reason:
+            yield f"[{key}] has {len(template.variables)} variables: shorten it, or give the operators a reason in meta.toml"
+        pieces = template.pieces
+        for before, between, after in zip(pieces, pieces[1:], pieces[2:], strict=False):
+            if isinstance(before, Variable) and isinstance(after, Variable) and not _WORD.search(str(between)):
+                yield f"[{key}] has only {between!r} between {{{before.name}}} and {{{after.name}}}: put a word there"
+        for before, after in pairwise(pieces):
+            if isinstance(before, Variable) and isinstance(after, Variable):
+                yield f"[{key}]: {{{before.name}}} and {{{after.name}}} touch: put a word between them"
+        for variable, (name, kind) in zip(template.variables, _text(catalogue, key).slots, strict=True):
+            values = words(catalogue, name) if kind == "word" else [sample(name, kind)]
+            for value in values:
+                if fault := variable.fault(catalogue.render(Pattern(((name, kind),)), {name: value})):
+                    yield f"[{key}] {fault}"
+                    break
+
+
+def _dues(catalogue: Catalogue) -> Iterator[str]:
+    """The rules for texts that ask for money."""
+    for key in filter(lambda key: rules(key).dues, pushed(catalogue)):
+        pattern = _text(catalogue, key)
+        text = " ".join(piece for piece in pattern.pieces if isinstance(piece, str))
+        for what, found in _FRAUD.items():
+            if match := found.search(text):
+                yield f"[{key}] asks for money and names {what} ({match[0]!r}), as the fraud does: leave it out"
+        for name, kind in pattern.slots:
+            if kind in _FRAUD_SLOTS:
+                yield f"[{key}] asks for money and names {_FRAUD_SLOTS[kind]} ({{{name}}}), as the fraud does: leave it out"
+        if catalogue.house["helpline"] not in text:
+            yield f"[{key}] asks for money and does not name {{helpline}}"
+        if not _PAY.search(text):
+            yield f"[{key}] asks for money and does not say where to pay (counter, CSC, Suvidha app)"
+        if "OTP" not in text or "PIN" not in text:
+            yield f"[{key}] asks for money and does not say that nobody may be given an OTP or PIN"
+
+
+def _text(catalogue: Catalogue, key: str) -> Pattern:
+    flow, _, screen = key.partition(".")
+    return catalogue.text(flow, screen, sms=True)

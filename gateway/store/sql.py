@@ -96,7 +96,7 @@ class Outgoing:
     """An SMS to be put into the outbox.
 
     `fresh_for` is how long a `fresh` message is worth sending. `information` is silenced by STOP; what `waits` nobody asked
-    for: it is not sent in the quiet hours.
+    for: it is not sent in the quiet hours. `refused` says why it may not be sent at all: it is only kept.
     """
 
     phone: str
@@ -113,6 +113,7 @@ class Outgoing:
     fresh_for: timedelta | None = None
     information: bool = False
     waits: bool = False
+    refused: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -348,10 +349,10 @@ class Store:
 
     def enqueue(self, messages: Sequence[Outgoing]) -> None:
         """Put SMS into the outbox."""
-        sql = """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created,
-                 inbound, expires, information, waits) values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?)"""
+        sql = """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, note, due_at,
+                 created, inbound, expires, information, waits) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
         rows = [(one.phone, one.text, one.encoding, one.parts, one.template, one.carrier, LANES.index(one.lane), one.delivery,
-                 millis(one.due_at), millis(one.created), one.inbound,
+                 "failed" if one.refused else "waiting", one.refused, millis(one.due_at), millis(one.created), one.inbound,
                  millis(max(one.due_at, one.created) + one.fresh_for) if one.fresh_for else None,
                  int(one.information), int(one.waits)) for one in messages]  # fmt: skip
         self.database.many(sql, rows)
