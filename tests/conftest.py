@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +14,15 @@ import pytest
 from flows.verhoeff import with_check_digit
 from gateway.app import Gateway, assemble
 from gateway.settings import Settings, load
+from gateway.store import open_store
 from tests import town
+from tests.postgres import MISSING as POSTGRES_MISSING
+from tests.postgres import Server
+from tests.postgres import programs as postgres_programs
+
+
+#: For what must be the same on one file and on PostgreSQL.
+BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,11 +47,36 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A running PostgreSQL of our own."""
+    if postgres_programs() is None:
+        assert not os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"), POSTGRES_MISSING
+        pytest.skip(POSTGRES_MISSING)
+    server = Server()
+    try:
+        server.create()
+        server.start()
+        open_store(server.database("ready")).close()
+        yield server
+    finally:
+        server.destroy()
+
+
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a file, or PostgreSQL for tests that are parametrised with BOTH_STORES."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path}/town.db"
+    server: Server = request.getfixturevalue("postgres")
+    return server.database("town", template="ready")
+
+
+@pytest.fixture
+def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)  # no .env of the developer's
     return load(
-        database=f"sqlite:///{tmp_path}/town.db",
+        database=database,
         demo=True,
         at_username="sandbox",
         at_api_key="test-key",

@@ -186,7 +186,11 @@ class Player:
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("carrier", ["phone", "africastalking"])
+@pytest.mark.parametrize(
+    ("carrier", "database"),
+    [("phone", "sqlite"), ("africastalking", "sqlite"), ("africastalking", "postgres")],
+    indirect=["database"],
+)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_script(script: Path, carrier: str, gateway: Gateway, clock: Clock, request: pytest.FixtureRequest) -> None:
     written = script.read_text(encoding="utf-8")

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from gateway.store.sql import Conflict, Store
+from gateway.store.sql import Conflict, Database, Store
 from gateway.store.sqlite import SQLite
 
-__all__ = ["Conflict", "Store", "open_store"]
+__all__ = ["Conflict", "Store", "connect", "open_store"]
+
+
+def connect(url: str) -> Database:
+    """The database at `sqlite:///path/to/file` or `postgresql://host/name`. Raises ValueError for a URL of another kind."""
+    scheme, _, path = url.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        from gateway.store.postgres import PostgreSQL  # a town on one file does without its driver
+
+        return PostgreSQL(url)
+    if scheme != "sqlite" or not path.strip("/"):
+        raise ValueError(
+            f"database: {scheme or url}:// is not known; write sqlite:///path/to/file.db or postgresql://user@host/name"
+        )
+    return SQLite(path[1:] if path.startswith("/") and not path.startswith("//") else path)
 
 
 def open_store(url: str) -> Store:
-    """The store at `sqlite:///path/to/file`, brought up to date. Raises ValueError for a URL of another kind."""
-    scheme, _, path = url.partition("://")
-    if scheme != "sqlite" or not path.strip("/"):
-        raise ValueError(f"database: {scheme or url}:// is not known; write sqlite:///path/to/file.db")
-    store = Store(SQLite(path[1:] if path.startswith("/") and not path.startswith("//") else path))
-    store.migrate()
+    """The store at a URL, brought up to date. Raises ValueError with one line if it cannot be reached."""
+    store = Store(connect(url))
+    try:
+        store.migrate()
+    except Exception as error:
+        if store.database.is_trouble(error):
+            raise ValueError(f"database: {str(error).strip().splitlines()[0]}") from error
+        raise
     return store

@@ -49,16 +49,26 @@ class Database(Protocol):
 
     name: str
     serial: str
+    #: Ends a query of rows to be taken in hand: those another worker is just taking are left out.
+    skip_locked: str
 
-    def write(self, phones: Sequence[str] = ()) -> AbstractContextManager[None]:
-        """One transaction, in which nobody else writes for these phones."""
+    def write(self, keys: Sequence[str] = ()) -> AbstractContextManager[None]:
+        """One transaction, in which nobody else writes for these phones (or whatever the keys name)."""
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
     def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
         """The rows of a query in which `in (?*)` stands for any number of values, none excepted."""
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
-    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None: ...
+    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for each row. If it says `on conflict do update`, no two rows have the same key."""
+
+    def migrating(self) -> AbstractContextManager[None]:
+        """One transaction that only one process of all machines is in, and may take its time."""
+
+    def unhurried(self) -> AbstractContextManager[None]:
+        """For upkeep: what this thread asks may take its time."""
+
     def is_duplicate(self, error: Exception) -> bool: ...
     def is_trouble(self, error: Exception) -> bool: ...
     def enable_search(self) -> None: ...
@@ -150,16 +160,16 @@ class Store:
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
     def migrate(self) -> None:
-        """Bring the tables up to date; safe to run at every start."""
-        self._run("create table if not exists migration (name text primary key, at bigint not null)")
-        with self.write():
+        """Bring the tables up to date; safe to run at every start, on several machines at once."""
+        with self.database.migrating():
+            self._run("create table if not exists migration (name text primary key, at bigint not null)")
             done = {row[0] for row in self._rows("select name from migration")}
             for name, statements in MIGRATIONS:
                 if name not in done:
                     for statement in statements:
                         self._run(statement.replace("{serial}", self.database.serial))
                     self._run("insert into migration values (?, ?)", (name, round(time.time() * 1000)))
-        self.database.enable_search()
+            self.database.enable_search()
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -336,9 +346,9 @@ class Store:
         sql = "insert into told (phone, kind, account, ref, at, until) values (?, ?, ?, ?, ?, ?)"
         self._run(sql, (phone, kind, account, ref, millis(now), millis(until)))
         sql = """insert into conversation (phone, data, seen, told_until) values (?, ?, 0, ?)
-                 on conflict (phone) do update set told_until = max(conversation.told_until, excluded.told_until)"""
-        self._run(sql.replace("max(", "greatest(") if self.database.name == "postgres" else sql,
-                  (phone, _encode(Conversation(phone)).decode(), millis(until)))  # fmt: skip
+                 on conflict (phone) do update set told_until = excluded.told_until
+                     where conversation.told_until < excluded.told_until"""
+        self._run(sql, (phone, _encode(Conversation(phone)).decode(), millis(until)))
 
     def mute(self, phone: str, on: bool, now: datetime, how: str) -> None:
         """Information messages to a phone off or on."""
@@ -388,6 +398,7 @@ class Store:
         with self.write():
             for lane in range(len(LANES)):
                 sql = "select id from outbox where state = 'waiting' and carrier = ? and lane = ? and due_at <= ? order by due_at, id limit ?"
+                sql += self.database.skip_locked
                 ids += [row[0] for row in self._rows(sql, (carrier, lane, at, limit - len(ids)))]
                 if len(ids) == limit:
                     break
@@ -404,7 +415,7 @@ class Store:
         if not self._rows(sql, (millis(now), 1)):
             return []
         with self.write():
-            ids = [row[0] for row in self._rows(sql, (millis(now), limit))]
+            ids = [row[0] for row in self._rows(sql + self.database.skip_locked, (millis(now), limit))]
             for id_ in ids:
                 self._run("update outbox set leased_until = ? where id = ?", (millis(now + timedelta(minutes=1)), id_))
             return [self._message(id_) for id_ in ids]
@@ -421,7 +432,7 @@ class Store:
         """What became of a try to send. A delivery report that came earlier is joined now."""
         reference = (outcome.reference or None) if isinstance(outcome, Sent) else None
         note = outcome.note if isinstance(outcome, Sent) else outcome.why
-        with self.write():
+        with self.write([reference] if reference else ()):  # a report that comes at this moment waits, or is waited for
             self._run(
                 """update outbox set state = ?, due_at = coalesce(?, due_at), reference = coalesce(?, reference), note = ?, settled = ?,
                    leased_until = 0 where id = ? and state = 'sending' and attempts = ?""",
@@ -434,7 +445,7 @@ class Store:
 
     def report(self, report: Report, now: datetime) -> None:
         """Keep a delivery report and move its message, if it is known yet; a report may overtake our own commit."""
-        with self.write():
+        with self.write([report.reference]):
             self._run(
                 "insert into delivery values (?, ?, ?, ?, ?, ?) on conflict do nothing",
                 (report.carrier, report.reference, report.status, report.state, report.reason, millis(now)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class SQLite:
 
     name = "sqlite"
     serial = "integer primary key autoincrement"
+    skip_locked = ""  # there is one writer, who sees what all others took
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -58,8 +59,8 @@ class SQLite:
             self._local.connection = None
 
     @contextmanager
-    def write(self, phones: Sequence[str] = ()) -> Iterator[None]:
-        """One transaction; there is one writer, whatever the phones. `begin immediate`, because a read-then-write under a plain begin fails under load (measured)."""
+    def write(self, keys: Sequence[str] = ()) -> Iterator[None]:
+        """One transaction; there is one writer, whatever the keys. `begin immediate`, because a read-then-write under a plain begin fails under load (measured)."""
         connection = self.connection
         connection.execute("begin immediate")
         try:
@@ -98,6 +99,14 @@ class SQLite:
     def is_trouble(self, error: Exception) -> bool:
         """Whether nothing can be kept just now (locked, disk full, read-only), whoever asks."""
         return isinstance(error, sqlite3.OperationalError)
+
+    def migrating(self) -> AbstractContextManager[None]:
+        """One transaction for changing the tables: any will do."""
+        return self.write()
+
+    def unhurried(self) -> AbstractContextManager[None]:
+        """Statements have no time limit here."""
+        return nullcontext()
 
     # --- what sqlite-utils does for us: bulk, search, upkeep ----------------------------------------------------------
 
