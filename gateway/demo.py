@@ -32,6 +32,8 @@ MONTHS, DAYS_TO_PAY = 3, 15
 Limits = Mapping[tuple[str, Area], timedelta]
 Progress = Callable[[int, int], None]
 Both = Sequence[str]  # a name in Devanagari and in Latin letters
+Put = Callable[[str, str, Sequence[Sequence[object]]], None]  # rows into a table: its name, its columns
+Phones = Mapping[str, str]  # the first phone of each account that has one
 
 
 # --- the phones to choose from ----------------------------------------------------------------------------------------
@@ -68,8 +70,10 @@ CAST: tuple[tuple[str, tuple[Home, ...]], ...] = (
     ("dark", (Home(units=233),)),
     ("waiting", (Home("stopped", 150),)),
 )
-#: Where `dark` lives in the list of accounts, and how many neighbours share its transformer even in the smallest town.
-DARK, NEIGHBOURS = [label for label, homes in CAST for _ in homes].index("dark"), 5
+#: The label of each account of the cast, in order: they come first in the town.
+LABELS = [label for label, homes in CAST for _ in homes]
+#: How many neighbours share the transformer of `dark` even in the smallest town.
+NEIGHBOURS = 5
 UNLINKED, READER = "+915559999999", "+915558000001"
 
 
@@ -80,12 +84,10 @@ def phone_number(number: int) -> str:
 
 def demo_phones(store: Store) -> list[DemoPhone]:
     """The phones to choose from, in the order of the phone page. On a database without the demo town: those without account."""
-    phones = [DemoPhone(UNLINKED, "unlinked")]
-    for number, (label, _) in enumerate(CAST, 1):
-        linked = store.linked(phone_number(number))
-        if linked:
-            phones.append(DemoPhone(phone_number(number), label, linked[0].account))
-    return [*phones, DemoPhone(READER, "reader")]
+    cast = {phone_number(number): label for number, (label, _) in enumerate(CAST, 1)}
+    linked = store.linked(list(cast))
+    known = [DemoPhone(phone, label, linked[phone][0].account) for phone, label in cast.items() if phone in linked]
+    return [DemoPhone(UNLINKED, "unlinked"), *known, DemoPhone(READER, "reader")]
 
 
 # --- the town ---------------------------------------------------------------------------------------------------------
@@ -120,12 +122,11 @@ class Account:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of every table, as they are put in."""
+    """The rows of the tables that follow an account."""
 
     consumer: list[Sequence[object]] = field(default_factory=list)
     bill: list[Sequence[object]] = field(default_factory=list)
     payment: list[Sequence[object]] = field(default_factory=list)
-    link: list[Sequence[object]] = field(default_factory=list)
 
 
 def build_town(
@@ -141,8 +142,7 @@ def build_town(
     for account in accounts:
         _ledger(chance, account, today, rows)
     links = _links(chance, accounts, consumers * PHONES // CONSUMERS)
-    linked_at = [millis(now - timedelta(days=chance.randrange(60, 900), seconds=chance.randrange(86400))) for _ in links]
-    rows.link = [(phone, account, at, "reader", 1) for (phone, account), at in zip(links, linked_at, strict=True)]
+    connected = {account.number for account in accounts if account.home.kind == "new"}
     progress(4, 10)
     put = partial(_put, store.database)
     with store.write():
@@ -155,9 +155,11 @@ def build_town(
         put("bill", BILL, rows.bill)
         progress(8, 10)
         put("payment", "account, paid_on, receipt, amount", rows.payment)
-        put("link", "phone, account, linked_at, how, confirmed", rows.link)
+        ago = [timedelta(days=2 if account in connected else chance.randrange(60, 900)) for _, account in links]
+        linked = [(*link, millis(now - ago_), "reader", 1) for link, ago_ in zip(links, ago, strict=True)]
+        put("link", "phone, account, linked_at, how, confirmed", linked)
         progress(9, 10)
-        _requests(put, Desk(chance, now, limits, accounts, dict(_first_phones(links))))
+        _requests(put, chance, now, limits, accounts, {account: phone for phone, account in reversed(links)})
     progress(10, 10)
 
 
@@ -203,7 +205,7 @@ def _accounts(
     crowd = chance.choices(transformers, [weights[t.feeder] * chance.uniform(0.4, 1.6) for t in transformers], k=count)
     town = [t for t in transformers if t.area == "urban"]
     village = [t for t in transformers if t.area == "rural"]
-    crowd[len(cast) : len(cast) + NEIGHBOURS] = [town[7 * DARK]] * NEIGHBOURS
+    crowd[len(cast) : len(cast) + NEIGHBOURS] = [town[7 * LABELS.index("dark")]] * NEIGHBOURS
     numbers = chance.sample(range(1_000_000), count)
     meters = chance.sample(range(1_000_000, 10_000_000), count)
     for index in range(count):
@@ -353,23 +355,7 @@ def _links(chance: random.Random, accounts: Sequence[Account], phones: int) -> l
     return links + [(phone_number(owners[n % len(owners)]), account) for n, account in enumerate(more)]
 
 
-def _first_phones(links: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Account and the first phone linked to it."""
-    return ((account, phone) for phone, account in reversed(links))
-
-
 # --- requests ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Desk:
-    """What the requests are made from."""
-
-    chance: random.Random
-    now: datetime
-    limits: Limits
-    accounts: Sequence[Account]
-    phones: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,19 +365,19 @@ class Filed:
     service: str
     ago: float
     states: tuple[tuple[str, float], ...]
-    details: Mapping[str, str]
-    whose: str = ""  # a phone of the cast; else somebody
+    said: Mapping[str, str]
+    whose: str = ""  # one of the cast; else somebody
     area: Area = "urban"
     reports: int = 1
     priority: bool = False
-    by_pin: bool = False
 
 
+#: `pin` "" stands for the PIN code of the place: such a request names no account.
 REQUESTS = (
     Filed("meter", 5, (("assigned", 2),), {"kind": "stopped", "supply": "yes", "reading": "unseen"}, whose="waiting"),
     Filed("transformer", 7, (("verified", 1), ("assigned", 2)), {"seen": "burnt", "since": "today"}, whose="dark", reports=4),
     Filed("transformer", 50, (("verified", 4), ("truck_out", 24)), {"seen": "oil", "since": "today"}, area="rural", reports=6),
-    Filed("transformer", 3, (), {"seen": "low_voltage", "since": "earlier", "feeder": "F5"}, area="rural", by_pin=True),
+    Filed("transformer", 3, (), {"seen": "low_voltage", "since": "earlier", "pin": ""}, area="rural"),
     Filed("meter", 30, (("assigned", 5), ("inspected", 20)), {"kind": "burnt", "supply": "no", "reading": "unseen"}),
     Filed("meter", 2, (), {"kind": "stolen"}, area="rural"),
     Filed("meter_test", 96, (("assigned", 20), ("test_fee_due", 30)), {"kind": "fast", "supply": "yes", "reading": "8841"}),
@@ -401,10 +387,11 @@ REQUESTS = (
           {"term": "permanent", "reason": "moved", "last_four": "typed"}),
     Filed("disconnection", 6, (), {"term": "temporary", "reason": "closed", "last_four": "typed"}),
     Filed("new_connection", 72, (("fee_due", 10), ("fee_paid", 26), ("inspection", 20)),
-          {"use": "shop", "area": "town", "load": "12000", "near": "none", "name": "Soni Kirana Store"}, priority=True),
-    Filed("new_connection", 20, (("fee_due", 4),), {"use": "home", "area": "town", "load": "6000", "near": "none"},
+          {"use": "shop", "area": "town", "load": "12000", "pin": "", "near": "none", "name": "Soni Kirana Store"},
           priority=True),
-    Filed("call_back", 4, (), {"use": "home", "area": "village", "load": "2000", "near": "none"}, area="rural"),
+    Filed("new_connection", 20, (("fee_due", 4),), {"use": "home", "area": "town", "load": "6000", "pin": "", "near": "none"},
+          priority=True),
+    Filed("call_back", 4, (), {"use": "home", "area": "village", "load": "2000", "pin": "", "near": "none"}, area="rural"),
     Filed("reading", 26, (("in_progress", 20),), {"reading": "4118"}),
     Filed("transformer", 400, (("verified", 2), ("truck_out", 9), ("installed", 6), ("restored", 5)),
           {"seen": "sparks", "since": "today"}, reports=9),
@@ -413,40 +400,44 @@ REQUESTS = (
 )  # fmt: skip
 
 
-def _requests(put: Callable[[str, str, Sequence[Sequence[object]]], None], desk: Desk) -> None:
-    """Put the requests in as the hop and the desk write them."""
-    cast = dict(zip((label for label, homes in CAST for _ in homes), desk.accounts, strict=False))
-    dark = cast["dark"].at.code
-    strangers = [account for account in desk.accounts[len(cast) :] if account.number in desk.phones and account.known]
-    taken = {dark}
-    for index, (filed, serial) in enumerate(zip(REQUESTS, desk.chance.sample(range(10_000), len(REQUESTS)), strict=True), 1):
+def _requests(
+    put: Put, chance: random.Random, now: datetime, limits: Limits, accounts: Sequence[Account], phones: Phones
+) -> None:
+    """Put the requests in as the hop and the desk write them. One transformer has one request at most."""
+    cast = dict(zip(LABELS, accounts, strict=False))
+    crowd = [
+        a for a in accounts[len(LABELS) :] if a.number in phones and a.known and a.home.kind == "paid" and a.home.load < 5000
+    ]
+    taken = {account.at.code for account in cast.values()}
+    serials = chance.sample(range(10_000), len(REQUESTS))
+    for index, (filed, serial) in enumerate(zip(REQUESTS, serials, strict=True), 1):
         if filed.whose:
-            account = cast[filed.whose]
+            whose = cast[filed.whose]
         else:
-            account = next(a for a in strangers if a.at.code not in taken and a.at.area == filed.area and a.home.kind == "paid")
-            taken.add(account.at.code)
-        shared = filed.service == "transformer"
-        named = not shared and filed.service not in ("new_connection", "call_back")
-        phones = [desk.phones[account.number]]
-        if shared:  # the phone of the cast has not reported yet: it is to be tried
-            around = [a for a in strangers if a.at.code == account.at.code][: filed.reports]
-            phones = list(dict.fromkeys(desk.phones[a.number] for a in around))
-        details = {**filed.details} if named or (shared and not filed.by_pin) else {**filed.details, "pin": account.at.pin}
-        at = since = desk.now - timedelta(hours=filed.ago)
-        ticket = with_check_digit(str(5_550_000 + serial))
-        events = [(ticket, millis(at), "submitted", phones[0])]
+            whose = next(a for a in crowd if a.at.code not in taken and a.at.area == filed.area)
+            taken.add(whose.at.code)
+        who = [whose]
+        if filed.service == "transformer":  # `dark` itself has not reported yet: its phone is there to join
+            who = [account for account in crowd if account.at.code == whose.at.code][: filed.reports]
+        where, by_pin = who[0].at, "pin" in filed.said
+        said = {**filed.said, "pin": where.pin} if by_pin else filed.said
+        asset = ""
+        if filed.service == "transformer":
+            asset = feeder_asset(where.feeder, where.pin) if by_pin else f"dtr:{where.code}"
+            said = {**said, "feeder": where.feeder} if by_pin else said
+        ticket, reporters = with_check_digit(str(5_550_000 + serial)), list(dict.fromkeys(phones[one.number] for one in who))
+        at = since = now - timedelta(hours=filed.ago)
+        events = [(ticket, millis(at), "submitted", reporters[0])]
         for state, hours in filed.states:
             since += timedelta(hours=hours)
             events.append((ticket, millis(since), state, "desk"))
-        asset = feeder_asset(account.at.feeder, account.at.pin) if filed.by_pin else f"dtr:{account.at.code}"
-        limit = desk.limits.get((filed.service, filed.area))
-        state = events[-1][2]
+        limit, state = limits.get((filed.service, filed.area)), events[-1][2]
+        account, due = "" if by_pin else who[0].number, millis(at + limit) if limit else None
         request = (
-            ticket, filed.service, state, int(state not in CLOSED), account.number if named else "", asset if shared else "",
-            account.at.pin, phones[0], millis(at), millis(since), millis(at + limit) if limit else None, int(filed.priority), 0,
-            len(phones), msgspec.json.encode(details).decode(), f"demo:{index}",
+            ticket, filed.service, state, int(state not in CLOSED), account, asset, where.pin, reporters[0], millis(at),
+            millis(since), due, int(filed.priority), 0, len(reporters), msgspec.json.encode(said).decode(), f"demo:{index}",
         )  # fmt: skip
         put("request", REQUEST, [request])
-        reports = [(ticket, phone, millis(at + timedelta(minutes=11 * n)), "{}") for n, phone in enumerate(phones)]
+        reports = [(ticket, phone, millis(at + timedelta(minutes=11 * n)), "{}") for n, phone in enumerate(reporters)]
         put("report", "ticket, phone, at, details", reports)
         put("event", "ticket, at, what, who", events)
