@@ -6,7 +6,7 @@ from flows import account
 from flows.account import AboutAccount
 from flows.records import Args
 from flows.screens import account as account_number
-from flows.screens import ask, decide, end, goto, menu, reading
+from flows.screens import ask, decide, end, goto, menu, reading, tell
 
 
 class BillFlow(AboutAccount):
@@ -25,17 +25,17 @@ class BillFlow(AboutAccount):
         "amount": end(),
         "amount_none": end(),
         "amount_prepaid": end(),
-        "none_yet": menu("pay"),
-        "show": menu("reading", "payment", "pay"),
-        "average": menu("reading", "payment", "pay"),
-        "free": menu("reading", "payment"),
-        "nothing_due": menu("reading", "payment"),
-        "prepaid": menu("pay", "payment"),
-        "reading": menu("wrong"),
+        "none_yet": tell("pay"),
+        "show": tell("reading", "payment", "pay"),
+        "average": tell("reading", "payment", "pay"),
+        "free": tell("reading", "payment"),
+        "nothing_due": tell("reading", "payment"),
+        "prepaid": tell("pay", "payment"),
+        "reading": tell("wrong"),
         "last": decide(),
-        "payment": menu("pay"),
-        "payment_none": menu("pay"),
-        "pay": menu(),
+        "payment": tell("pay"),
+        "payment_none": tell("pay"),
+        "pay": tell(),
         "wrong_start": decide(),
         "wrong": decide(),
         "wrong_reading": ask(reading, deliberate=True),

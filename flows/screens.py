@@ -43,7 +43,8 @@ class Screen:
 
     `options` are named choices, in order; `items` names the choices that the flow lists by its method `<screen>_items`,
     which come first. `reader` reads a typed answer (trigger `given`). `field` is the name the answer is kept under (the
-    screen's own name if empty). A `deliberate` screen wants an answer made on seeing it: type-ahead stops there.
+    screen's own name if empty). A `deliberate` screen wants an answer made on seeing it: type-ahead stops there. A screen that `tells` is what the person came for; what
+    can be chosen on it is more of the same.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Screen:
     reader: Reader | None = None
     field: str = ""
     deliberate: bool = False
+    tells: bool = False
     to: str = ""
 
     @property
@@ -65,6 +67,11 @@ class Screen:
 def menu(*options: str, items: str = "", field: str = "", deliberate: bool = False) -> Screen:
     """Choose one of the options."""
     return Screen("menu", options, items=items, field=field, deliberate=deliberate)
+
+
+def tell(*options: str) -> Screen:
+    """What the person came for; they may choose to see more."""
+    return Screen("menu", options, tells=True)
 
 
 def ask(reader: Reader, *options: str, field: str = "", deliberate: bool = False) -> Screen:

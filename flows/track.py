@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.flow import Flow, is_open
 from flows.records import Args, Option, Request
-from flows.screens import ask, decide, menu, ticket
+from flows.screens import ask, decide, menu, tell, ticket
 
 
 class Track(Flow):
@@ -17,9 +17,9 @@ class Track(Flow):
         "list": menu("by_number", items="ticket", field="ticket"),
         "number": ask(ticket, field="ticket"),
         "which": decide(),
-        "show": menu(),
-        "show_late": menu(),
-        "show_closed": menu(),
+        "show": tell(),
+        "show_late": tell(),
+        "show_closed": tell(),
     }
     rules = (
         # on screen  answer       go to          only if

@@ -22,6 +22,10 @@ def asset_of(consumer: Consumer) -> str:
     return feeder_asset(consumer.feeder, consumer.pin) if consumer.feeder else ""
 
 
+#: What people see of a failed transformer.
+SEEN = ("burnt", "oil", "sparks", "wire", "low_voltage")
+
+
 class Transformer(AboutAccount):
     """One failure darkens fifty houses: the first report opens the request, every other one joins it. Danger comes first."""
 
@@ -35,7 +39,8 @@ class Transformer(AboutAccount):
         "ca": ask(account_number, field="account"),
         "pin": ask(pin),
         "feeder": menu("unknown", items="feeder"),
-        "seen": menu("burnt", "oil", "sparks", "wire", "low_voltage", "elsewhere"),
+        "seen": menu(*SEEN, "elsewhere"),
+        "seen_there": menu(*SEEN, field="seen"),
         "since": menu("today", "yesterday", "earlier", deliberate=True),
         "since_danger": menu("today", "yesterday", "earlier", field="since", deliberate=True),
         "file": decide(),
@@ -45,23 +50,24 @@ class Transformer(AboutAccount):
     }
     rules = (
         # on screen      answer                    go to           only if          and then
-        ("start",        "enter",                  "seen",         "is_named"),
+        ("start",        "enter",                  "seen_there",   "is_named"),
         ("start",        "enter",                  "feeder",       "has_pin"),
         ("start",        "enter",                  "seen",         "is_linked"),
         ("start",        "enter",                  "pick",         "has_several"),
         ("start",        "enter",                  "where"),
-        ("pick",         "account",                "seen"),
+        ("pick",         "account",                "seen_there"),
         ("pick",         "other",                  "where",        "",              "drop_account"),
         ("where",        "by_account",             "ca"),
         ("where",        "by_pin",                 "pin"),
-        ("ca",           "given",                  "seen"),
+        ("ca",           "given",                  "seen_there"),
         ("pin",          "given",                  "feeder",       "has_feeders"),
-        ("pin",          "given",                  "seen"),
-        ("feeder",       "feeder",                 "seen"),
-        ("feeder",       "unknown",                "seen"),
+        ("pin",          "given",                  "seen_there"),
+        ("feeder",       "feeder unknown",         "seen_there"),
         ("seen",         "oil sparks wire",        "since_danger"),
         ("seen",         "burnt low_voltage",      "since"),
         ("seen",         "elsewhere",              "where",        "",              "drop_account"),
+        ("seen_there",   "oil sparks wire",        "since_danger"),
+        ("seen_there",   "burnt low_voltage",      "since"),
         ("since",        "today yesterday earlier", "file"),
         ("since_danger", "today yesterday earlier", "file"),
         ("file",         "enter",                  "joined_late",  "is_late",       "join"),
