@@ -35,7 +35,12 @@ class Way:
 
 
 def ways(
-    flow: str, screen: str = "start", *, assume: Mapping[str, bool] | None = None, without: Collection[str] = (), through: bool = True
+    flow: str,
+    screen: str = "start",
+    *,
+    assume: Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
+    through: bool = True,
 ) -> Iterator[Way]:
     """Every way from a screen to a last one. `assume` says how conditions turn out (others turn out both ways), `without`
     names answers nobody gives; `through` False stops at the first screen that tells what was asked for."""
@@ -47,7 +52,8 @@ def _on(
 ) -> Iterator[Way]:
     made = FLOWS[flow].screens[screen]
     if made.kind == "goto":
-        yield from _on(*made.to.split("."), inputs, assume, without, through)
+        onward, _, at = made.to.partition(".")
+        yield from _on(onward, at, inputs, assume, without, through)
         return
     if _is_last(made, through):
         yield Way(inputs, flow, screen)
@@ -82,8 +88,7 @@ def destinations(flow: type[Flow], screen: str, answer: str, assume: Mapping[str
 
 def exchanges(service: str, *, own: bool) -> int:
     """The most exchanges from home until a service is done: for an `own` account, or for anybody about any account."""
-    begin = "start"
-    found = ways(service, begin, assume=OWN, without=OTHER, through=False) if own else ways(service, begin)
+    found = ways(service, assume=OWN, without=OTHER, through=False) if own else ways(service)
     return 1 + max(way.exchanges for way in found)
 
 

@@ -43,8 +43,8 @@ class Screen:
 
     `options` are named choices, in order; `items` names the choices that the flow lists by its method `<screen>_items`,
     which come first. `reader` reads a typed answer (trigger `given`). `field` is the name the answer is kept under (the
-    screen's own name if empty). A `deliberate` screen wants an answer made on seeing it: type-ahead stops there. A screen that `tells` is what the person came for; what
-    can be chosen on it is more of the same.
+    screen's own name if empty). A `deliberate` screen wants an answer made on seeing it: type-ahead stops there. A screen
+    that `tells` is what the person came for; what can be chosen on it is more of the same.
     """
 
     kind: str

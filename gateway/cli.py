@@ -241,17 +241,24 @@ def templates_import(file: Path) -> None:
 @click.option("--check", is_flag=True, help="only say which drawings are stale")
 @one_line
 def flows(check: bool) -> None:
-    """Draw the flows: docs/flows/*.md."""
-    from messages.draw import pages
+    """Draw the flows, docs/flows/*.md, and print the exchanges each service takes and the longest screens."""
+    from flows.paths import exchanges, services
+    from messages import Voice
+    from messages.draw import longest, pages
 
+    voice = Voice(Settings.model_construct().house())  # the drawings show the defaults, whatever is set here
     stale = 0
-    for name, text in pages().items():
+    for name, text in pages(voice).items():
         path = Path("docs/flows") / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale += 1
-            click.echo(("stale: " if check else "drawn: ") + str(path))
+            click.echo(("stale, run `make flows`: " if check else "drawn: ") + str(path))
             if not check:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
-    if check and stale:
-        raise SystemExit(1)
+    if check:
+        raise SystemExit(1 if stale else 0)
+    for service in services():
+        click.echo(f"{service}: exchanges {exchanges(service, own=True)}, at most {exchanges(service, own=False)}")
+    for lang, key, size, encoding in longest(voice):
+        click.echo(f"{lang}: longest page {key}, {size} {'units' if encoding == 'ucs2' else 'septets'}")
