@@ -392,7 +392,7 @@ REQUESTS = (
     Filed("new_connection", 20, (("fee_due", 4),), {"use": "home", "area": "town", "load": "6000", "pin": "", "near": "none"},
           priority=True),
     Filed("call_back", 4, (), {"use": "home", "area": "village", "load": "2000", "pin": "", "near": "none"}, area="rural"),
-    Filed("reading", 26, (("in_progress", 20),), {"reading": "4118"}),
+    Filed("reading", 26, (("in_progress", 20),), {"wrong_reading": "4118"}),
     Filed("transformer", 400, (("verified", 2), ("truck_out", 9), ("installed", 6), ("restored", 5)),
           {"seen": "sparks", "since": "today"}, reports=9),
     Filed("meter", 700, (("assigned", 6), ("inspected", 9), ("replaced", 20), ("bill_corrected", 300)),

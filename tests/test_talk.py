@@ -33,7 +33,7 @@ def say(town_gateway: Gateway) -> Say:
     """Type some lines on phone `one`, whose language is English; what the terminal shows."""
     phone = town.PHONES["one"]
     with town_gateway.store.write():
-        town_gateway.store.keep_conversation(Conversation(phone, lang="en"), now_utc())
+        town_gateway.store.keep_conversations([Conversation(phone, lang="en")], now_utc())
 
     def typed(*lines: str) -> str:
         command = click.command()(lambda: talk(town_gateway, phone))
