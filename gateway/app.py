@@ -69,7 +69,8 @@ def make_app(gateway: Gateway, *, send: bool) -> Starlette:
         for outbox in outboxes:
             outbox.wake.set()
 
-    traffic = Traffic(gateway.hop.serve, after=wake)
+    writers = gateway.settings.writers if gateway.store.database.name == "postgres" else 1
+    traffic = Traffic(gateway.hop.serve, after=wake, writers=writers, close=gateway.store.close)
 
     async def note(event: SessionEnd | Report | OptOut) -> None:
         await asyncio.to_thread(gateway.store.note, event, now_utc())

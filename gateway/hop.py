@@ -156,6 +156,8 @@ class Hop:
             with self.store.write([inbound.phone for inbound in group]):
                 answers = self._serve(group)
         except Exception as error:
+            if self.store.database.is_trouble(error):
+                raise Unavailable(str(error)) from error
             if len(group) > 1:
                 return [self.serve([inbound])[0] for inbound in group]
             return [self._serve_alone(group[0], error)]

@@ -28,7 +28,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
 
     # --- the product
-    database: str = Field("sqlite:///var/gateway.db", description="where everything is kept")
+    database: str = Field(
+        "sqlite:///var/gateway.db",
+        description="where everything is kept: sqlite:///path/to/file.db or postgresql://user@host/name",
+    )
+    writers: Annotated[int, Field(ge=1, le=16)] = Field(
+        2, description="threads of a web process that serve hops, on PostgreSQL; a file has one writer (docs/scale.md)"
+    )
     host: str = Field("127.0.0.1", description="address the web server listens on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port the web server listens on")
     demo: bool = Field(False, description="a demo town and the phone page; only on loopback")

@@ -20,7 +20,6 @@ from tests.postgres import MISSING as POSTGRES_MISSING
 from tests.postgres import Server
 from tests.postgres import programs as postgres_programs
 
-
 #: For what must be the same on one file and on PostgreSQL.
 BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
