@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,17 +18,20 @@ from starlette.routing import BaseRoute, Mount, Route
 from gateway.carriers import Carrier
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.phone import Phone
-from gateway.hop import Hop, now_utc
+from gateway.hop import Hop, Unavailable, now_utc
 from gateway.outbox import Outbox
 from gateway.pen import Pen
 from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
+from gateway.store.queue import Queue
 from gateway.templates import open_registry
 from gateway.traffic import Traffic
 from gateway.webhook import Webhooks
 from messages import Voice
 from messages.understand import Ear
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,24 @@ class Gateway:
     pen: Pen
     hop: Hop
 
+    def note(self, event: SessionEnd | Report | OptOut) -> None:
+        """Keep what a carrier tells without waiting for an answer. Raises Unavailable."""
+        try:
+            if isinstance(event, Report):
+                about = Queue(self.store).report(event, now_utc())
+                log.info("sms.report", carrier=event.carrier, reference=event.reference, status=event.status, reason=event.reason,
+                         about=about)  # fmt: skip
+            else:
+                self.store.note(event, now_utc())
+        except Exception as error:
+            if self.store.database.is_trouble(error):
+                raise Unavailable(str(error)) from error
+            raise
+
     def outboxes(self) -> list[Outbox]:
         """The sending workers, one per carrier."""
-        senders = self.settings.senders
-        return [Outbox(self.store, carrier, senders=senders, wake=threading.Event()) for carrier in self.carriers.values()]
+        senders, rules = self.settings.senders, self.settings.sending()
+        return [Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event()) for carrier in self.carriers.values()]
 
 
 def assemble(settings: Settings) -> Gateway:
@@ -56,7 +74,7 @@ def assemble(settings: Settings) -> Gateway:
         carriers["phone"] = Phone(settings)
     if settings.at_username:
         carriers["africastalking"] = AfricasTalking(settings)
-    pen = Pen(store, voice, carriers, open_registry(settings, voice))
+    pen = Pen(store, voice, carriers, open_registry(settings, voice), settings.sending())
     hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, pen)
     return Gateway(settings, store, voice, carriers, pen, hop)
 
@@ -73,7 +91,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Starlette:
     traffic = Traffic(gateway.hop.serve, after=wake, writers=writers, close=gateway.store.close)
 
     async def note(event: SessionEnd | Report | OptOut) -> None:
-        await asyncio.to_thread(gateway.store.note, event, now_utc())
+        await asyncio.to_thread(gateway.note, event)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

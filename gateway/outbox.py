@@ -1,7 +1,7 @@
 """The sending worker: takes what is due from the outbox, has it sent, and writes down what became of it.
 
-One clerk per carrier does all the reading and writing; the senders only talk to the carrier, each for itself, so that one
-that hangs holds up nobody (limits.md section 5).
+One clerk per carrier does all the reading and writing, by the rules of sending; the senders only talk to the carrier, each for
+itself, so that one that hangs holds up nobody (limits.md section 5).
 """
 
 from __future__ import annotations
@@ -12,24 +12,41 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
+from typing import Literal
 
 import structlog
 
 from gateway.carriers import Carrier
 from gateway.hop import now_utc
-from gateway.records import Later, OutboundMessage, Outcome, Sent, Unsure, masked
+from gateway.records import Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
 from gateway.store import Store
+from gateway.store.queue import Due, Queue
+from gateway.store.sql import LANES
+from gateway.throttle import Breaker, Bucket, Sending
 
 log = structlog.get_logger()
 
 #: How often the outbox is looked at when nobody calls: another process may have put something in. Seconds.
 POLL = 0.1
+#: How often it is looked for messages whose sender died. Seconds.
+WATCH = 1.0
+#: How often it is looked for messages that a clock set back has left in the future. Seconds.
+MEND = 60.0
 #: How long senders may finish when the worker is to stop. What is still out then is Unsure to the next worker.
 DRAIN = 4.0
 #: The first wait before another try, doubled each time up to the longest.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
-#: How long it is tried at all: the carriers' own patience with webhooks.
-GIVE_UP = timedelta(hours=12)
+#: With those waits, half a day: as long as a carrier brings us an SMS. Counted in tries, since clocks can be set.
+MOST_TRIES = 60
+#: A message that may have gone out this often is not sent once more: one SMS was once sent thirty times that way.
+MOST_UNSURE = 3
+#: The share of the senders that bulk never takes, so that an answer finds one.
+RESERVED = 4
+#: Messages looked at in one transaction.
+MOST_AT_ONCE = 100
+BULK = LANES.index("bulk")
+
+Done = tuple[OutboundMessage, Outcome]
 
 
 class Outbox:
@@ -39,23 +56,29 @@ class Outbox:
         self,
         store: Store,
         carrier: Carrier,
+        rules: Sending,
         *,
         senders: int,
         wake: threading.Event,
-        lease: timedelta = timedelta(seconds=120),
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.wake = wake
         self._store = store
+        self._queue = Queue(store)
         self._carrier = carrier
+        self._rules = rules
         self._senders = senders
-        self._lease = lease
         self._clock = clock
         self._name = f"{carrier.name}-{random.getrandbits(32):08x}"
+        self._bucket = Bucket(rules.per_second)
+        self._breaker = Breaker()
         self._jobs: SimpleQueue[OutboundMessage | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[OutboundMessage, Outcome]] = SimpleQueue()
-        self._unsettled: list[tuple[OutboundMessage, Outcome]] = []
+        self._done: SimpleQueue[Done] = SimpleQueue()
+        self._unsettled: list[Done] = []
         self._out = 0
+        self._watched: dict[tuple[int, int], float] = {}
+        self._watch_at = self._mend_at = 0.0
+        self._alarmed: set[tuple[str, str]] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`; then let the senders finish, for a short while."""
@@ -63,23 +86,24 @@ class Outbox:
             threading.Thread(target=self._send, name=f"{self._name}-{number}", daemon=True).start()
         while not stop.is_set():
             self.wake.clear()
-            try:
-                self._settle()
-                busy = self._hand_out()
-            except Exception as error:  # the database is away or the disk full: nothing is lost, it is tried again
-                log.error("outbox.trouble", carrier=self._carrier.name, error=repr(error), exc_info=error)
-                stop.wait(1)
-                continue
-            if not busy:
+            if not self._try(self.turn):
                 self.wake.wait(POLL)
         until = time.monotonic() + DRAIN
-        while self._out and time.monotonic() < until:
+        while (self._out or self._unsettled) and time.monotonic() < until:
             self.wake.wait(POLL)
             self.wake.clear()
-            self._settle()
+            self._try(self._settle_all)
         for _ in range(self._senders):
             self._jobs.put(None)
         self._store.close()
+
+    def _try(self, do: Callable[[], bool]) -> bool:
+        try:
+            return do()
+        except Exception as error:  # the database is away or the disk full: nothing is lost, it is tried again
+            log.error("outbox.trouble", carrier=self._carrier.name, error=repr(error), exc_info=error)
+            self._alarmed = None
+            return False
 
     def _send(self) -> None:
         """One sender."""
@@ -92,57 +116,184 @@ class Outbox:
             self._done.put((message, outcome))
             self.wake.set()
 
-    def _hand_out(self) -> bool:
-        """Give idle senders what is due; whether there was anything to give."""
-        idle = self._senders - self._out
-        if not idle:
-            return False
-        for message in self._store.expired(self._clock(), idle):
-            self._unsettled.append((message, Unsure("its sender died")))
-            self._out += 1
-        due = self._store.lease(self._name, self._clock(), idle, self._carrier.name, self._lease)
-        for message in due:
-            self._out += 1
-            self._jobs.put(message)
-        return bool(self._unsettled) or len(due) == idle
+    # --- the clerk --------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Write down what became of what was sent. What cannot be written now is kept for the next time."""
+    def turn(self) -> bool:
+        """Write down what came back and hand out what is due, in one transaction; whether there may be more at once."""
+        self._collect()
+        now, at = self._clock(), time.monotonic()
+        if at >= self._watch_at:
+            self._watch_at = at + WATCH
+            self._watch(at)
+        if at >= self._mend_at:
+            self._mend_at = at + MEND
+            with self._store.write():
+                self._queue.back_from_the_future(self._carrier.name, now, LONGEST_WAIT)
+        room = self._room(at)
+        if not self._unsettled and not (room and self._queue.is_due(self._carrier.name, now)):
+            return False
+        with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
+            settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
+            looked_at, taken = self._take(now, room) if room else (0, [])
+            self._mirror(now)
+        # from here on it is durable
+        self._unsettled.clear()
+        for one in settled:
+            _report(*one)
+        self._bucket.spend(len(taken))
+        self._out += len(taken)
+        for message in taken:
+            self._jobs.put(message)
+        return looked_at == MOST_AT_ONCE
+
+    def _collect(self) -> None:
+        """Take what the senders brought."""
         try:
             while True:
-                self._unsettled.append(self._done.get_nowait())
+                message, outcome = self._done.get_nowait()
+                self._out -= 1
+                self._unsettled.append((message, outcome))
+                if isinstance(outcome, Later | Unsure):
+                    self._breaker.failed(time.monotonic(), pause=isinstance(outcome, Later) and outcome.pause)
+                else:
+                    self._breaker.ok()
         except Empty:
             pass
-        while self._unsettled:
-            message, outcome = self._unsettled[0]
+
+    def _settle_all(self) -> bool:
+        self._collect()
+        if self._unsettled:
             now = self._clock()
-            state, again = decide(message, outcome, now)
-            self._store.settle(message, outcome, now, again, state)
-            del self._unsettled[0]
-            self._out -= 1
-            log.info(
-                "sent" if isinstance(outcome, Sent) else "not.sent", message=message.id, phone=masked(message.phone),
-                template=message.template, attempt=message.attempt, state=state, outcome=type(outcome).__name__,
-                why="" if isinstance(outcome, Sent) else outcome.why,
-            )  # fmt: skip
+            with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
+                settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
+            self._unsettled.clear()
+            for one in settled:
+                _report(*one)
+        return True
+
+    def _settle(self, message: OutboundMessage, outcome: Outcome, now: datetime) -> tuple[str, bool]:
+        state, again = decide(message, outcome, now, self._rules)
+        if state == "stopped" and not isinstance(outcome, Sent):
+            self._queue.raise_alarm("template", message.template, now, outcome.why)
+        return state, self._queue.settle(message, outcome, now, state, again)
+
+    def _room(self, at: float) -> int:
+        """How many may be handed out now."""
+        room = min(self._senders - self._out, self._bucket.level(at), MOST_AT_ONCE)
+        trying = self._breaker.room(at, self._out)
+        return room if trying is None else min(room, trying)
+
+    def _take(self, now: datetime, room: int) -> tuple[int, list[OutboundMessage]]:
+        """What is to be sent now, answers before notices before bulk, and how many messages were looked at for it."""
+        taken: list[OutboundMessage] = []
+        left = MOST_AT_ONCE
+        stopped = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "template"}
+        for lane in range(len(LANES)):
+            while left and (most := self._most(lane, room - len(taken), now)):
+                found = self._queue.due(self._carrier.name, lane, now, min(most, left))
+                left -= len(found)
+                taken += [
+                    self._queue.take(due.message, self._name, now, self._rules.lease)
+                    for due in found
+                    if not self._kept_back(due, now, stopped)
+                ]
+                if len(found) < most:
+                    break
+        return MOST_AT_ONCE - left, taken
+
+    def _most(self, lane: int, room: int, now: datetime) -> int:
+        """How much of the room a lane may have."""
+        if lane != BULK or not room:
+            return room
+        free = self._senders - self._out
+        return max(0, min(room, free - self._senders // RESERVED)) if self._in_budget(now) else 0
+
+    def _in_budget(self, now: datetime) -> bool:
+        """Whether bulk may go on: the parts of this hour and of the day are counted, whoever sent them."""
+        hour, day = self._queue.parts_spent(now)
+        over = hour >= self._rules.parts_an_hour or day >= self._rules.parts_a_day
+        self._alarm("budget", "parts", over, now, f"{hour} parts this hour, {day} in 24: bulk waits")
+        return not over
+
+    def _kept_back(self, due: Due, now: datetime, stopped: set[str]) -> bool:
+        """Whether something forbids this message now. This is the last gate: whoever put it in, and whenever."""
+        message, rules = due.message, self._rules
+        if due.unwanted:
+            self._queue.put_aside(message, "dropped", "its phone wants no information", now)
+        elif message.template in stopped:
+            self._queue.put_aside(message, "stopped", "its template's queue is stopped", now)
+        elif due.waits and (end := rules.end_of_quiet(now)):
+            self._queue.put_off(message, end)
+        else:
+            same, all_ = self._queue.alike(message, now - rules.equal_within, now - timedelta(days=1))
+            if same < rules.equal_most and all_ < rules.template_a_day:
+                return False
+            why = f"cap: {same} equal ones just now, {all_} of its template in a day"
+            self._queue.put_aside(message, "held", why, now)
+            log.error("outbox.held", message=message.id, phone=masked(message.phone), template=message.template, why=why)
+        return True
+
+    def _watch(self, at: float) -> None:
+        """Find messages whose sender died: those that stand as being sent, unchanged, for as long as a lease by our own
+        watch. The wall clock may have been set; and our own are not among them."""
+        out = {
+            (message.id, message.attempt): message
+            for worker, message in self._queue.out(self._carrier.name)
+            if worker != self._name
+        }
+        self._watched = {key: self._watched.get(key, at) for key in out}
+        dead = [out[key] for key, since in self._watched.items() if at - since > self._rules.lease.total_seconds()]
+        self._unsettled += [(message, Unsure("its sender died")) for message in dead]
+        for message in dead:
+            del self._watched[message.id, message.attempt]
+
+    def _mirror(self, now: datetime) -> None:
+        """Let others see that a carrier rests."""
+        self._alarm("carrier", self._carrier.name, self._breaker.open, now, "it fails, or asks to be left alone: nothing is sent")
+
+    def _alarm(self, kind: Literal["carrier", "budget"], name: str, on: bool, now: datetime, why: str) -> None:
+        if self._alarmed is None:  # what an earlier worker left standing
+            self._alarmed = {(alarm.kind, alarm.name) for alarm in self._queue.alarms()}
+        if on and (kind, name) not in self._alarmed:
+            log.error("outbox.alarm", kind=kind, name=name, why=why)
+            self._queue.raise_alarm(kind, name, now, why)
+            self._alarmed.add((kind, name))
+        elif not on and (kind, name) in self._alarmed:
+            log.warning("outbox.alarm.over", kind=kind, name=name)
+            self._queue.end_alarm(kind, name, now)
+            self._alarmed.discard((kind, name))
 
 
-def decide(message: OutboundMessage, outcome: Outcome, now: datetime) -> tuple[str, datetime | None]:
+def decide(message: OutboundMessage, outcome: Outcome, now: datetime, rules: Sending) -> tuple[str, datetime | None]:
     """The new state of a message and, if it is to be tried again, when."""
     match outcome:
         case Sent():
             return "sent", None
-        case Later() | Unsure():
-            if isinstance(outcome, Unsure) and message.delivery != "must_arrive":
-                return "unknown", None
-            if now - message.due_at > GIVE_UP:
-                return "failed", None
-            return "waiting", now + back_off(message.attempt)
-        case _:
+        case Never(alarm=True):
+            return "stopped", None
+        case Never():
             return "failed", None
+        case Later():
+            return ("waiting", now + back_off(message.attempt)) if message.attempt < MOST_TRIES else ("failed", None)
+        case Unsure():
+            again = now + max(rules.report_wait, back_off(message.attempt))
+            stale = message.delivery == "fresh" and (message.expires is None or message.expires < again)
+            if message.delivery == "once" or stale or message.unsure + 1 >= MOST_UNSURE or message.attempt >= MOST_TRIES:
+                return "unknown", None
+            return "waiting", again
 
 
 def back_off(attempt: int) -> timedelta:
     """Longer each time, and never the same for two: else all come back at once."""
     longest: timedelta = min(FIRST_WAIT * 2 ** min(attempt - 1, 20), LONGEST_WAIT)
-    return longest * random.uniform(0.5, 1)  # noqa: S311 (spread, no secret)
+    return longest * random.uniform(0.5, 1)
+
+
+def _report(message: OutboundMessage, outcome: Outcome, state: str, settled: bool) -> None:
+    """One line that tells a try, with the hop it goes back to."""
+    log.info(
+        "sms.try", message=message.id, hop=message.inbound, phone=masked(message.phone), template=message.template,
+        carrier=message.carrier, attempt=message.attempt, outcome=type(outcome).__name__,
+        state=state if settled else "settled before", why="" if isinstance(outcome, Sent) else outcome.why,
+        reference=outcome.reference if isinstance(outcome, Sent) else "",
+    )  # fmt: skip

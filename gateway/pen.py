@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from flows.records import Text
 from gateway.carriers import Carrier
 from gateway.records import Answer, Inbound, Lane
+from gateway.store.queue import Queue
 from gateway.store.sql import Outgoing, Store
+from gateway.throttle import Sending
 from messages import Voice
 from messages.dlt import Registry, rules
 from messages.encoding import Encoding, sms_parts
 
 log = structlog.get_logger()
 
+#: A slot further away than this was given under a clock that was wrong.
+FURTHEST_SLOT = timedelta(days=7)
 #: The parts a pushed text may take; the lint holds each text to what its key allows.
 MOST_PARTS = 3
 
@@ -30,6 +34,7 @@ class Pen:
     voice: Voice
     carriers: Mapping[str, Carrier]
     registry: Registry
+    sending: Sending
 
     def write(self, text: Text, phone: str, *, now: datetime, lang: str | None = None, due_at: datetime | None = None) -> None:
         """Write a text to a phone and put it into the outbox, due at once or at `due_at`."""
@@ -48,16 +53,30 @@ class Pen:
         lane: Lane | None = None,
     ) -> list[Outgoing]:
         """The SMS of a text: `lang` None is the phone's own language, `carrier` empty any that sends, `inbound` the hop that
-        caused it, `lane` None the one of the text's key."""
+        caused it, `lane` None the one of the text's key; `due_at` None at once, or for bulk when its feeder's turn comes."""
         carrier = carrier or self.carrier_for(phone)
         limits = replace(self.carriers[carrier].limits("sms"), parts=MOST_PARTS)
         reply = self.voice.say(text, self.store.language(phone) if lang is None else lang, limits)
         how = rules(f"{text.flow}.{text.screen}")
+        lane = lane or how.lane
+        if due_at is None:
+            due_at = self._slot(phone, now) if lane == "bulk" else now
         first = Outgoing(
-            phone, reply.pages[0], reply.encoding, reply.parts, reply.template, carrier, lane or how.lane, how.delivery,
-            due_at or now, now, inbound, how.fresh_for, how.information, how.waits,
+            phone, reply.pages[0], reply.encoding, reply.parts, reply.template, carrier, lane, how.delivery, due_at, now,
+            inbound, how.fresh_for, how.information, how.waits,
         )  # fmt: skip
         return [self._checked(replace(first, text=page, parts=sms_parts(page))) for page in reply.pages]
+
+    def _slot(self, phone: str, now: datetime) -> datetime:
+        """When a bulk message to a phone is due: people behind one feeder hear one after the other, and nobody in the quiet
+        hours, so that the help line is not flooded."""
+        queue = Queue(self.store)
+        feeder = queue.feeder_of(phone)
+        last = queue.last_slot(feeder)
+        slot = max(now, last + self.sending.feeder_gap) if last and last - now < FURTHEST_SLOT else now
+        slot = self.sending.end_of_quiet(slot) or slot
+        queue.keep_slot(feeder, slot)
+        return slot
 
     def _checked(self, message: Outgoing) -> Outgoing:
         """The message, or, if the operators would refuse it, the same put aside with what differs: they bar whom they refuse

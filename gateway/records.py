@@ -60,13 +60,18 @@ class SessionEnd:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A delivery report: `reference` is the carrier's message id, `status` as the carrier spells it, `state` as we do."""
+    """A delivery report: `reference` is the carrier's message id, `status` as the carrier spells it, `state` as we do.
+
+    `phone` is whom it was sent to, if the carrier says so: a report of a message nobody knows tells that a send whose answer
+    never came did go out.
+    """
 
     carrier: str
     reference: str
     status: str
     state: Literal["sent", "delivered", "failed", "unknown"]
     reason: str = ""
+    phone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,11 @@ class OptOut:
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """One SMS on its way out. `template` is the key and language of its text, `attempt` counts from 1."""
+    """One SMS on its way out. `template` is the key and language of its text, `attempt` counts from 1.
+
+    `expires` is until when a `fresh` one is worth sending again, `inbound` the hop that caused it, `unsure` how many tries
+    may have sent it already.
+    """
 
     id: int
     phone: str
@@ -92,14 +101,18 @@ class OutboundMessage:
     delivery: DeliveryClass
     attempt: int
     due_at: datetime
+    expires: datetime | None = None
+    inbound: str = ""
+    unsure: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The carrier took it; `reference` is its message id, `note` anything worth keeping (cost, parts as it counts)."""
+    """The carrier took it; `reference` is its message id, `note` anything worth keeping, `cost` as the carrier writes it."""
 
     reference: str
     note: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,8 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """Not sent, and not to be tried again. `alarm` says that our own set-up is at fault, not this recipient."""
+    """Not sent, and not to be tried again. `alarm` says that our own set-up is at fault, not this recipient: the template's
+    queue is stopped, and this message waits with the others."""
 
     why: str
     alarm: bool = False
@@ -120,9 +134,11 @@ class Never:
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """It may have been sent: a time-out after the request went out. The delivery class decides."""
+    """It may have been sent: a time-out after the request went out. The delivery class decides. `reference` is what a
+    delivery report would know it by, where that is ours to choose."""
 
     why: str
+    reference: str = ""
 
 
 Outcome = Sent | Later | Never | Unsure

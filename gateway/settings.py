@@ -9,13 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.records import Area, Policy
+from gateway.throttle import Sending
 
 Lang = Literal["hi", "hi-Latn", "en"]
 #: At least 128 bits, as 32 hexadecimal digits or 22 characters of URL-safe base 64.
@@ -60,6 +61,28 @@ class Settings(BaseSettings):
         65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)"
     )
     senders: Annotated[int, Field(ge=1, le=64)] = Field(8, description="independent sending threads (limits.md section 5)")
+
+    # --- the rules of sending
+    sends_per_second: Annotated[float, Field(gt=0)] = Field(
+        50, description="messages a second from a worker to a carrier; no limit is published (africastalking.md 7) [proposal]"
+    )
+    report_wait_seconds: Annotated[int, Field(ge=0)] = Field(
+        120, description="seconds a delivery report is awaited before what may have gone is sent again [proposal]"
+    )
+    quiet_from: time = Field(
+        time(21), description="from then, India's time, nothing leaves that nobody asked for (telecom-india.md section 2, S54)"
+    )
+    quiet_until: time = Field(time(8), description="until then (telecom-india.md section 2) [proposal]")
+    bulk_per_feeder_minute: Annotated[float, Field(gt=0)] = Field(
+        60, description="bills and reminders a minute behind one feeder, so that not all call at once [proposal]"
+    )
+    equal_most: int = Field(5, description="equal texts to one phone, after which more are held for a person to see [proposal]")
+    equal_minutes: int = Field(30, description="minutes in which equal texts are counted [proposal]")
+    template_a_day: int = Field(30, description="messages of one template to one phone in 24 hours, then held [proposal]")
+    parts_an_hour: int = Field(
+        60_000, description="SMS parts an hour, then bulk waits; a month's bills are 45,000 (telecom-india.md 4) [proposal]"
+    )
+    parts_a_day: int = Field(150_000, description="the same for 24 hours [proposal]")
 
     # --- what fits on a phone
     ussd_septets: Annotated[int, Field(ge=100, le=182)] = Field(
@@ -176,6 +199,22 @@ class Settings(BaseSettings):
             guesses_a_day=self.guesses_a_day,
             bill_to_unlinked=self.bill_to_unlinked,
             free_units=self.free_units,
+        )
+
+    def sending(self) -> Sending:
+        """The rules as the worker reads them."""
+        return Sending(
+            per_second=self.sends_per_second,
+            lease=timedelta(seconds=self.send_timeout + 15),
+            report_wait=timedelta(seconds=self.report_wait_seconds),
+            quiet_from=self.quiet_from,
+            quiet_until=self.quiet_until,
+            feeder_gap=timedelta(minutes=1) / self.bulk_per_feeder_minute,
+            equal_most=self.equal_most,
+            equal_within=timedelta(minutes=self.equal_minutes),
+            template_a_day=self.template_a_day,
+            parts_an_hour=self.parts_an_hour,
+            parts_a_day=self.parts_a_day,
         )
 
     def house(self) -> Mapping[str, str]:

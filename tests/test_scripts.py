@@ -21,12 +21,12 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from messages.encoding import clusters, measure, sms_parts
 from structlog.testing import capture_logs
 
 from flows.records import Conversation
 from gateway.app import Gateway
 from gateway.records import Answer, Inbound
+from messages.encoding import clusters, measure, sms_parts
 from tests import town
 from tests.conftest import Clock
 

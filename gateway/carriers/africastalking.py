@@ -213,7 +213,7 @@ def read_answer(status: int, body: str) -> Outcome:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return Unsure("an answer that cannot be read")
     if code in ACCEPTED:
-        return Sent("" if reference == "None" else reference, f"{ACCEPTED[code]}, {str(told.get('cost', ''))[:20]}".rstrip(", "))
+        return Sent("" if reference == "None" else reference, ACCEPTED[code], str(told.get("cost", ""))[:20])
     return REFUSED.get(code, Unsure(f"status code {code}"))
 
 
@@ -268,7 +268,15 @@ def _hear_end(form: Mapping[str, str], _: Mapping[str, str]) -> SessionEnd:
 
 def _hear_report(form: Mapping[str, str], _: Mapping[str, str]) -> Report:
     reference, status = _required(form, "id", 128), _required(form, "status", 40)
-    return Report(NAME, reference, status, REPORTED.get(status, "unknown"), form.get("failureReason", "")[:80])
+    phone = PHONE.fullmatch(form.get("phoneNumber", "").strip())
+    return Report(
+        NAME,
+        reference,
+        status,
+        REPORTED.get(status, "unknown"),
+        form.get("failureReason", "")[:80],
+        f"+{phone[1]}" if phone else "",
+    )
 
 
 def _hear_optout(form: Mapping[str, str], _: Mapping[str, str]) -> OptOut:

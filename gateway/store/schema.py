@@ -115,4 +115,20 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "create table access (at bigint not null, who text not null, what text not null, reason text not null)",
         ),
     ),
+    (
+        "0020 sending",
+        (
+            "alter table outbox add column unsure integer not null default 0",
+            "drop index outbox_sending",
+            "create index outbox_sending on outbox (carrier, id) where state = 'sending'",
+            "create index outbox_unsure on outbox (phone) where unsure > 0",
+            "alter table delivery add column phone text not null default ''",
+            "create index delivery_phone on delivery (phone, at)",
+            "create table alarm (kind text not null, name text not null, at bigint not null, why text not null, primary key (kind, name))",
+            """create table spent (hour bigint not null, carrier text not null, messages bigint not null, parts bigint not null,
+               primary key (hour, carrier))""",
+            "create table pace (feeder text primary key, due_at bigint not null)",
+            "create table inbox_mark (carrier text primary key, last_id text not null, at bigint not null)",
+        ),
+    ),
 )

@@ -32,16 +32,10 @@ from flows.records import (
     Tell,
     Unlink,
 )
-from gateway.records import Answer, Inbound, Lane, OptOut, OutboundMessage, Outcome, Report, Sent, SessionEnd
+from gateway.records import Answer, Inbound, Lane, OptOut, SessionEnd
 from gateway.store.schema import MIGRATIONS
 
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
-#: A carrier's word on a message may only move it forward.
-REPORTED = {
-    "sent": ("sending", "unknown"),
-    "delivered": ("sending", "unknown", "sent", "failed"),
-    "failed": ("sending", "unknown", "sent"),
-}
 
 
 class Database(Protocol):
@@ -375,94 +369,15 @@ class Store:
                 (inbound.id, inbound.carrier, door, millis(now), why, inbound.text),
             )
 
-    def note(self, event: SessionEnd | Report | OptOut, now: datetime) -> None:
-        """What a carrier tells without waiting for an answer. One transaction of its own."""
+    def note(self, event: SessionEnd | OptOut, now: datetime) -> None:
+        """What a carrier tells of a phone without waiting for an answer. One transaction of its own."""
         match event:
-            case Report():
-                self.report(event, now)
             case OptOut(carrier, phone):
                 with self.write():
                     self.mute(phone, True, now, carrier)
             case SessionEnd(_, _, phone, status, error):
                 with self.write():
                     self.phone_event(phone, now, "ussd-end", f"{status} {error}".strip())
-
-    # --- the outbox (each one transaction of its own) ---------------------------------------------------------------
-
-    def lease(self, worker: str, now: datetime, limit: int, carrier: str, lease: timedelta) -> list[OutboundMessage]:
-        """Take up to `limit` due messages of a carrier, live before notice before bulk, for as long as the lease."""
-        at = millis(now)
-        if not self._rows("select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1", (carrier, at)):
-            return []
-        ids: list[int] = []
-        with self.write():
-            for lane in range(len(LANES)):
-                sql = "select id from outbox where state = 'waiting' and carrier = ? and lane = ? and due_at <= ? order by due_at, id limit ?"
-                sql += self.database.skip_locked
-                ids += [row[0] for row in self._rows(sql, (carrier, lane, at, limit - len(ids)))]
-                if len(ids) == limit:
-                    break
-            for id_ in ids:
-                self._run(
-                    "update outbox set state = 'sending', attempts = attempts + 1, worker = ?, leased_until = ? where id = ?",
-                    (worker, millis(now + lease), id_),
-                )
-            return [self._message(id_) for id_ in ids]
-
-    def expired(self, now: datetime, limit: int) -> list[OutboundMessage]:
-        """Messages whose sender died in the middle: their fate is unknown. Each is handed out once."""
-        sql = "select id from outbox where state = 'sending' and leased_until < ? order by leased_until limit ?"
-        if not self._rows(sql, (millis(now), 1)):
-            return []
-        with self.write():
-            ids = [row[0] for row in self._rows(sql + self.database.skip_locked, (millis(now), limit))]
-            for id_ in ids:
-                self._run("update outbox set leased_until = ? where id = ?", (millis(now + timedelta(minutes=1)), id_))
-            return [self._message(id_) for id_ in ids]
-
-    def _message(self, id_: int) -> OutboundMessage:
-        sql = """select id, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at
-                 from outbox where id = ?"""
-        (id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at) = self._rows(sql, (id_,))[0]
-        return OutboundMessage(
-            id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at)
-        )
-
-    def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, retry_at: datetime | None, state: str) -> None:
-        """What became of a try to send. A delivery report that came earlier is joined now."""
-        reference = (outcome.reference or None) if isinstance(outcome, Sent) else None
-        note = outcome.note if isinstance(outcome, Sent) else outcome.why
-        with self.write([reference] if reference else ()):  # a report that comes at this moment waits, or is waited for
-            self._run(
-                """update outbox set state = ?, due_at = coalesce(?, due_at), reference = coalesce(?, reference), note = ?, settled = ?,
-                   leased_until = 0 where id = ? and state = 'sending' and attempts = ?""",
-                (state, millis(retry_at) if retry_at else None, reference, note, millis(now), message.id, message.attempt),
-            )
-            if reference:
-                sql = "select state from delivery where carrier = ? and reference = ? order by at"
-                for (reported,) in self._rows(sql, (message.carrier, reference)):
-                    self._move(message.carrier, reference, reported)
-
-    def report(self, report: Report, now: datetime) -> None:
-        """Keep a delivery report and move its message, if it is known yet; a report may overtake our own commit."""
-        with self.write([report.reference]):
-            self._run(
-                "insert into delivery values (?, ?, ?, ?, ?, ?) on conflict do nothing",
-                (report.carrier, report.reference, report.status, report.state, report.reason, millis(now)),
-            )
-            self._move(report.carrier, report.reference, report.state)
-
-    def _move(self, carrier: str, reference: str, reported: str) -> None:
-        for before in REPORTED.get(reported, ()):
-            self._run(
-                "update outbox set state = ? where reference = ? and carrier = ? and state = ?",
-                (reported, reference, carrier, before),
-            )
-
-    def next_due(self, carrier: str) -> datetime | None:
-        """When the next waiting message of a carrier is due."""
-        rows = self._rows("select min(due_at) from outbox where state = 'waiting' and carrier = ?", (carrier,))
-        return moment(rows[0][0]) if rows and rows[0][0] is not None else None
 
     # --- reading for people -----------------------------------------------------------------------------------------
 

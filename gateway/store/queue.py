@@ -1,0 +1,247 @@
+"""The outbox as its worker sees it: what is due, what is out, what became of it, and what the sending rules need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
+from gateway.store.sql import LANES, Store, millis, moment
+
+#: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again);
+#: held (the cap caught it), dropped (its phone wants no information), stopped (its template's queue is).
+STATES = ("waiting", "sending", "sent", "delivered", "failed", "unknown", "held", "dropped", "stopped")
+#: A carrier's word on a message may only move it forward.
+REPORTED: Mapping[str, tuple[str, ...]] = {
+    "sent": ("sending", "unknown"),
+    "delivered": ("sending", "unknown", "waiting", "sent", "failed"),
+    "failed": ("sending", "unknown", "sent"),
+}
+HOUR = timedelta(hours=1)
+
+_MESSAGE = """o.id, o.phone, o.text, o.encoding, o.parts, o.template, o.carrier, o.lane, o.delivery, o.attempts, o.due_at, o.expires,
+    o.inbound, o.unsure"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A message whose time has come. `waits` as in Outgoing; `unwanted` says that its phone has silenced what it is."""
+
+    message: OutboundMessage
+    waits: bool
+    unwanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something a person must look at. While a `template` stands here its queue is stopped."""
+
+    kind: Literal["template", "carrier", "budget"]
+    name: str
+    at: datetime
+    why: str
+
+
+class Queue:
+    """The queries of sending. All but `report` belong inside `with store.write():` when they write."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = store.database.rows
+        self._run = store.database.run
+        self._skip_locked = store.database.skip_locked
+
+    # --- taking -----------------------------------------------------------------------------------------------------
+
+    def is_due(self, carrier: str, now: datetime) -> bool:
+        """Whether there may be anything to take."""
+        sql = "select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1"
+        return bool(self._rows(sql, (carrier, millis(now))))
+
+    def due(self, carrier: str, lane: int, now: datetime, limit: int) -> list[Due]:
+        """What is due in a lane, the longest due first."""
+        sql = f"""select {_MESSAGE}, o.waits, o.information * coalesce((select muted from conversation c where c.phone = o.phone), 0)
+                  from outbox o where o.state = 'waiting' and o.carrier = ? and o.lane = ? and o.due_at <= ?
+                  order by o.due_at, o.id limit ?{self._skip_locked}"""
+        rows = self._rows(sql, (carrier, lane, millis(now), limit))
+        return [Due(_message(row), bool(row[-2]), bool(row[-1])) for row in rows]
+
+    def take(self, message: OutboundMessage, worker: str, now: datetime, lease: timedelta) -> OutboundMessage:
+        """Mark a message as being sent, and count the attempt."""
+        sql = (
+            "update outbox set state = 'sending', attempts = attempts + 1, worker = ?, leased_until = ?, settled = ? where id = ?"
+        )
+        self._run(sql, (worker, millis(now + lease), millis(now), message.id))
+        return replace(message, attempt=message.attempt + 1)
+
+    def put_off(self, message: OutboundMessage, until: datetime) -> None:
+        """Due later."""
+        self._run("update outbox set due_at = ? where id = ?", (millis(until), message.id))
+
+    def put_aside(self, message: OutboundMessage, state: Literal["held", "dropped", "stopped"], why: str, now: datetime) -> None:
+        """Not to be sent as things are."""
+        sql = "update outbox set state = ?, note = ?, settled = ? where id = ?"
+        self._run(sql, (state, why, millis(now), message.id))
+
+    def alike(self, message: OutboundMessage, since: datetime, day: datetime) -> tuple[int, int]:
+        """How often the same text went to the same phone `since`, and any text of the template since `day`."""
+        sql = """select coalesce(sum(case when text = ? and settled > ? then 1 else 0 end), 0), count(*) from outbox
+                 where phone = ? and template = ? and attempts > 0 and settled > ? and id <> ?"""
+        values = (message.text, millis(since), message.phone, message.template, millis(day), message.id)
+        same, all_ = self._rows(sql, values)[0]
+        return int(same), int(all_)
+
+    def out(self, carrier: str) -> list[tuple[str, OutboundMessage]]:
+        """What is being sent, with the worker that took it."""
+        sql = f"select {_MESSAGE}, o.worker from outbox o where o.state = 'sending' and o.carrier = ?"
+        return [(row[-1], _message(row)) for row in self._rows(sql, (carrier,))]
+
+    def back_from_the_future(self, carrier: str, now: datetime, longest: timedelta) -> int:
+        """After the clock was set back: what was written later than now, or waits longer than any retry does, is due now."""
+        sql = """update outbox set due_at = ? where state = 'waiting' and carrier = ? and lane = ? and due_at > ?
+                 and (created > ? or (attempts > 0 and waits = 0))"""
+        at, late = millis(now), millis(now + longest)
+        return sum(self._run(sql, (at, carrier, lane, late, late)) for lane in range(len(LANES)))
+
+    # --- settling ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def touches(message: OutboundMessage, outcome: Outcome) -> str:
+        """What settling must have to itself, so that a report that comes at this moment waits, or is waited for."""
+        return outcome.reference or message.phone if isinstance(outcome, Sent | Unsure) else message.phone
+
+    def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, state: str, again: datetime | None) -> bool:
+        """What became of a try. Joined with reports that came first; False if somebody else has settled it meanwhile."""
+        reference = (outcome.reference or None) if isinstance(outcome, Sent | Unsure) else None
+        note = outcome.note if isinstance(outcome, Sent) else outcome.why
+        # A worker that was given up for dead may still bring the carrier's word.
+        before = "('sending', 'waiting', 'unknown')" if isinstance(outcome, Sent) else "('sending')"
+        settled = self._run(
+            f"""update outbox set state = ?, due_at = coalesce(?, due_at), reference = coalesce(?, reference), note = ?, settled = ?,
+                unsure = unsure + ? where id = ? and attempts = ? and state in {before}""",
+            (state, millis(again) if again else None, reference, note, millis(now), int(isinstance(outcome, Unsure)), message.id,
+             message.attempt),
+        )  # fmt: skip
+        if not settled:
+            return False
+        if reference:
+            sql = "select state from delivery where carrier = ? and reference = ? order by at"
+            for (reported,) in self._rows(sql, (message.carrier, reference)):
+                self._move(message.carrier, reference, reported)
+        elif isinstance(outcome, Unsure):
+            self._join_unmatched(message)
+        if isinstance(outcome, Sent | Unsure):
+            self._run(
+                """insert into spent values (?, ?, 1, ?) on conflict (hour, carrier) do update
+                   set messages = spent.messages + 1, parts = spent.parts + excluded.parts""",
+                (millis(now) // 3_600_000, message.carrier, message.parts),
+            )
+        return True
+
+    def _join_unmatched(self, message: OutboundMessage) -> None:
+        """A report of a message that nobody knows, to this phone, since this one was written: this one it was."""
+        sql = """select d.reference, d.state from delivery d, outbox o where o.id = ? and d.phone = o.phone and d.carrier = o.carrier
+                 and d.at >= o.created and not exists (select 1 from outbox k where k.reference = d.reference) order by d.at"""
+        found = self._rows(sql, (message.id,))
+        for reference, reported in found:
+            if reference == found[0][0]:
+                self._adopt(message.id, message.carrier, reference, reported)
+
+    def _adopt(self, id_: int, carrier: str, reference: str, reported: str) -> None:
+        self._run("update outbox set reference = ?, state = 'unknown' where id = ?", (reference, id_))
+        self._move(carrier, reference, reported if reported in REPORTED else "sent")
+
+    def report(self, report: Report, now: datetime) -> list[tuple[int, str]]:
+        """Keep a delivery report and move its message, if it is known yet: a report may overtake our own commit, and it may
+        be the only word on a send whose answer never came. The messages (id and hop) it is about. One transaction of its own."""
+        with self._store.write([report.reference, report.phone] if report.phone else [report.reference]):
+            self._run(
+                """insert into delivery (carrier, reference, status, state, reason, at, phone) values (?, ?, ?, ?, ?, ?, ?)
+                   on conflict do nothing""",
+                (report.carrier, report.reference, report.status, report.state, report.reason, millis(now), report.phone),
+            )
+            about = self._rows(
+                "select id, inbound from outbox where reference = ? and carrier = ?", (report.reference, report.carrier)
+            )
+            if about:
+                self._move(report.carrier, report.reference, report.state)
+            elif report.phone:
+                sql = """select id, inbound from outbox where phone = ? and unsure > 0 and reference is null and carrier = ?
+                         and state in ('waiting', 'unknown') order by id limit 1"""
+                about = self._rows(sql, (report.phone, report.carrier))
+                for id_, _ in about:
+                    self._adopt(id_, report.carrier, report.reference, report.state)
+            return [(int(id_), str(inbound)) for id_, inbound in about]
+
+    def _move(self, carrier: str, reference: str, reported: str) -> None:
+        for before in REPORTED.get(reported, ()):
+            sql = "update outbox set state = ? where reference = ? and carrier = ? and state = ?"
+            self._run(sql, (reported, reference, carrier, before))
+
+    # --- what a person must look at ---------------------------------------------------------------------------------
+
+    def alarms(self) -> list[Alarm]:
+        """What stands, oldest first."""
+        rows = self._rows("select kind, name, at, why from alarm order by at")
+        return [Alarm(kind, name, moment(at), why) for kind, name, at, why in rows]
+
+    def raise_alarm(self, kind: Literal["template", "carrier", "budget"], name: str, now: datetime, why: str) -> None:
+        """Raise an alarm; one that stands already keeps its time."""
+        sql = "insert into alarm values (?, ?, ?, ?) on conflict (kind, name) do update set why = excluded.why"
+        self._run(sql, (kind, name, millis(now), why))
+
+    def end_alarm(self, kind: Literal["template", "carrier", "budget"], name: str, now: datetime) -> bool:
+        """It is mended. The queue of a template that was stopped goes on. False if there was no such alarm."""
+        if kind == "template":
+            sql = "update outbox set state = 'waiting', due_at = ? where state = 'stopped' and template = ?"
+            self._run(sql, (millis(now), name))
+        return bool(self._run("delete from alarm where kind = ? and name = ?", (kind, name)))
+
+    # --- figures ----------------------------------------------------------------------------------------------------
+
+    def parts_spent(self, now: datetime) -> tuple[int, int]:
+        """SMS parts sent in this hour, and in the last 24 of them."""
+        hour = millis(now) // 3_600_000
+        sql = (
+            "select coalesce(sum(case when hour = ? then parts else 0 end), 0), coalesce(sum(parts), 0) from spent where hour > ?"
+        )
+        this, day = self._rows(sql, (hour, hour - 24))[0]
+        return int(this), int(day)
+
+    def ages(self, now: datetime) -> list[tuple[str, str, int, float]]:
+        """What is due and still waits: carrier, lane, how many, and for how many seconds the first of them."""
+        sql = "select carrier, lane, count(*), min(due_at) from outbox where state = 'waiting' and due_at <= ? group by carrier, lane"
+        return [
+            (carrier, LANES[lane], count, (millis(now) - first) / 1000)
+            for carrier, lane, count, first in self._rows(sql, (millis(now),))
+        ]
+
+    # --- pace of bulk -----------------------------------------------------------------------------------------------
+
+    def last_slot(self, feeder: str) -> datetime | None:
+        """When the latest bulk message to a feeder's people is due."""
+        rows = self._rows("select due_at from pace where feeder = ?", (feeder,))
+        return moment(rows[0][0]) if rows else None
+
+    def keep_slot(self, feeder: str, due_at: datetime) -> None:
+        """The latest is due then."""
+        sql = "insert into pace values (?, ?) on conflict (feeder) do update set due_at = excluded.due_at"
+        self._run(sql, (feeder, millis(due_at)))
+
+    def feeder_of(self, phone: str) -> str:
+        """The feeder of a phone's first account, or empty."""
+        sql = (
+            "select c.feeder from link k join consumer c on c.account = k.account where k.phone = ? order by k.linked_at limit 1"
+        )
+        rows = self._rows(sql, (phone,))
+        return str(rows[0][0]) if rows else ""
+
+
+def _message(row: Sequence[Any]) -> OutboundMessage:
+    id_, phone, text, encoding, parts, template, carrier, lane, delivery, attempts, due_at, expires, inbound, unsure, *_ = row
+    return OutboundMessage(
+        id_, phone, text, encoding, parts, template, carrier, LANES[lane], delivery, attempts, moment(due_at),
+        moment(expires) if expires is not None else None, inbound, unsure,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""How fast and when: a carrier's pace, what becomes of it in trouble, and the quiet hours.
+
+Pace and trouble go by a clock that nobody can set; the quiet hours by the wall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from messages.catalogue import INDIA
+
+#: Failures in a row after which a carrier is left alone, and for how long: doubled each time it fails again.
+FAILURES = 5
+FIRST_REST, LONGEST_REST = 5.0, 300.0
+#: A bucket holds what this many seconds bring: a carrier's limit is meant by the second.
+BUCKET_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The rules of sending, as numbers: see gateway/settings.py.
+
+    `lease` is after how long a message that is being sent has a dead sender, `report_wait` how long a delivery report is
+    awaited before a message that may have gone is sent again.
+    """
+
+    per_second: float
+    lease: timedelta
+    report_wait: timedelta
+    quiet_from: time
+    quiet_until: time
+    feeder_gap: timedelta
+    equal_most: int
+    equal_within: timedelta
+    template_a_day: int
+    parts_an_hour: int
+    parts_a_day: int
+
+    def end_of_quiet(self, now: datetime) -> datetime | None:
+        """When the quiet hours end, if it is quiet now."""
+        here = now.astimezone(INDIA)
+        overnight = self.quiet_from > self.quiet_until
+        late, early = here.time() >= self.quiet_from, here.time() < self.quiet_until
+        if not ((late or early) if overnight else (late and early)):
+            return None
+        end = here.replace(hour=self.quiet_until.hour, minute=self.quiet_until.minute, second=0, microsecond=0)
+        return end + timedelta(days=1) if overnight and late else end
+
+
+class Bucket:
+    """So many a second, and no more than a moment's worth at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._rate = per_second
+        self._most = max(1.0, per_second * BUCKET_SECONDS)
+        self._level = self._most
+        self._at = 0.0
+
+    def level(self, at: float) -> int:
+        """How many may go now."""
+        self._level = min(self._most, self._level + (at - self._at) * self._rate)
+        self._at = at
+        return int(self._level)
+
+    def spend(self, count: int) -> None:
+        """They went."""
+        self._level -= count
+
+
+class Breaker:
+    """A carrier in trouble is left alone for a while; then one message tries whether it is back."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._rest = FIRST_REST
+        self._until = 0.0
+        self.open = False
+
+    def ok(self) -> None:
+        """The carrier answers."""
+        self._failures, self._rest, self.open = 0, FIRST_REST, False
+
+    def failed(self, at: float, *, pause: bool) -> None:
+        """It does not, or (`pause`) asks to be left alone."""
+        self._failures += 1
+        if pause or self.open or self._failures >= FAILURES:
+            if self.open and at < self._until:
+                return  # one that was under way already
+            self._until = at + self._rest
+            self._rest = min(self._rest * 2, LONGEST_REST)
+            self.open = True
+
+    def room(self, at: float, out: int) -> int | None:
+        """How many may be sent: None for any number, 1 to try."""
+        if not self.open:
+            return None
+        return 1 if at >= self._until and not out else 0
