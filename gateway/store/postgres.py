@@ -270,7 +270,7 @@ class PostgreSQL:
         try:
             yield
         finally:
-            connection.deadline = DEADLINE_SECONDS
+            del connection.deadline
             if not connection.closed:
                 connection.execute("reset statement_timeout; reset idle_in_transaction_session_timeout", prepare=False)
 
