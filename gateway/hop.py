@@ -198,7 +198,7 @@ class Hop:
         known = self.store.visit([inbound.phone for inbound in group], now.date())
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
         # What continues a live session proves itself new; anything else may have been answered before.
-        again = self.store.answered([hop.inbound.id for hop in hops if hop.new is None])
+        again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if hop.new is None])
         fresh = [hop for hop in hops if hop.inbound.id not in again]
         for hop in fresh:
             hop.said = self._said(hop)

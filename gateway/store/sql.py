@@ -45,13 +45,15 @@ class Database(Protocol):
     serial: str
     #: Ends a query of rows to be taken in hand: those another worker is just taking are left out.
     skip_locked: str
+    clustered: str
 
     def write(self, keys: Sequence[str] = ()) -> AbstractContextManager[None]:
         """One transaction, in which nobody else writes for these phones (or whatever the keys name)."""
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
-    def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
-        """The rows of a query in which `in (?*)` stands for any number of values, none excepted."""
+    def rows_in(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of a query in which `in (?*)` stands for any number of values, or `values ?*` for any number of tuples;
+        none for none. A row may come twice."""
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
@@ -161,7 +163,7 @@ class Store:
             for name, statements in MIGRATIONS:
                 if name not in done:
                     for statement in statements:
-                        self._run(statement.replace("{serial}", self.database.serial))
+                        self._run(statement.replace("{serial}", self.database.serial).replace("{clustered}", self.database.clustered))
                     self._run("insert into migration values (?, ?)", (name, round(time.time() * 1000)))
             self.database.enable_search()
 
@@ -185,12 +187,14 @@ class Store:
         """One phone's conversation and what is kept beside it."""
         return self.visit([phone], today)[phone]
 
-    def answered(self, inbounds: Sequence[str]) -> dict[str, Answer]:
-        """What those of these inbounds that came before were answered."""
-        if not inbounds:
+    def answered(self, hops: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        """What those of these inbounds (phone and id) that came before were answered, by id."""
+        if not hops:
             return {}
-        sql = "select id, page, ends, screen, lang from inbound where id in (?*)"
-        return {id_: Answer(page, bool(ends), screen, lang) for id_, page, ends, screen, lang in self._rows_in(sql, inbounds)}
+        sql = """with asked (phone, id) as (values ?*)
+                 select i.id, page, ends, screen, lang from asked a join inbound i on i.phone = a.phone and i.id = a.id"""
+        rows = self._rows_in(sql, hops)
+        return {id_: Answer(page, bool(ends), screen, lang) for id_, page, ends, screen, lang in rows}
 
     def linked(self, phones: Sequence[str]) -> dict[str, tuple[Consumer, ...]]:
         """The accounts linked to each phone, oldest link first, each with its latest bill, last payment and phones."""

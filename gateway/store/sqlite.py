@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,18 @@ def _with_places(sql: str, places: int) -> str:
     return sql.replace("(?*)", f"({', '.join('?' * places)})")
 
 
+@lru_cache(maxsize=64)
+def _with_tuples(sql: str, places: int, width: int) -> str:
+    return sql.replace("?*", ", ".join([f"({', '.join('?' * width)})"] * places))
+
+
 class SQLite:
     """Connections to one file, one per thread."""
 
     name = "sqlite"
     serial = "integer primary key autoincrement"
     skip_locked = ""  # there is one writer, who sees what all others took
+    clustered = "without rowid"
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -74,14 +81,17 @@ class SQLite:
         """Run a query and return its rows as tuples."""
         return self.connection.execute(sql, values).fetchall()
 
-    def rows_in(self, sql: str, values: Sequence[object]) -> list[Any]:
-        """The rows of a query for any number of values: `in (?*)` becomes 1, 2, 4 ... places, so that few statements are made."""
+    def rows_in(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of a query for any number of values or tuples: as 1, 2, 4 ... places, so that few statements are made."""
         rows = []
         for start in range(0, len(values), MOST_VALUES):
             some = list(values[start : start + MOST_VALUES])
             places = 1 << (len(some) - 1).bit_length()
             some += some[-1:] * (places - len(some))
-            rows += self.connection.execute(_with_places(sql, places), some).fetchall()
+            if isinstance(some[0], tuple):
+                rows += self.connection.execute(_with_tuples(sql, places, len(some[0])), list(chain(*some))).fetchall()
+            else:
+                rows += self.connection.execute(_with_places(sql, places), some).fetchall()
         return rows
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
