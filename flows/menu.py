@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from flows.flow import Flow
-from flows.records import Option
+from flows.records import Option, replace
 from flows.screens import decide, end, goto, keyword, menu, resume
 
 HOME = ("new_connection", "name_transfer", "meter", "disconnection", "transformer", "bill", "track", "language")

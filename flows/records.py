@@ -1,14 +1,17 @@
 """The values that cross the walls: what a conversation is, what a step is told, and what it answers.
 
-All of them are frozen. Money is whole paise, times are aware, phone numbers are E.164 (`+91...`).
+All of them are frozen, and Structs because a hop makes dozens: those are built and changed in C (`replace` makes the changed
+copy). Money is whole paise, times are aware, phone numbers are E.164 (`+91...`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace as replace
 
 Channel = Literal["ussd", "sms", "missed"]
 Area = Literal["urban", "rural"]
@@ -16,8 +19,7 @@ Area = Literal["urban", "rural"]
 Args = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     """A person's or a place's name in both scripts; either may be empty."""
 
     deva: str = ""
@@ -27,8 +29,7 @@ class Name:
 # --- what the company knows -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """One month's bill as the billing system sent it; nothing in it is computed here.
 
     `amount` is what is payable by `due`; `current`, `arrears` and `surcharge` (the late charge) are its parts. All paise.
@@ -51,8 +52,7 @@ class Bill:
     free: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Struct, frozen=True):
     """The last payment on an account, in paise."""
 
     on: date
@@ -60,8 +60,7 @@ class Payment:
     receipt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
+class Consumer(Struct, frozen=True):
     """One connection (contract account) with what a conversation may need of it.
 
     `load` is the sanctioned load in watts. `balance` is the prepaid balance in paise, None for a postpaid account.
@@ -90,16 +89,14 @@ class Consumer:
         return max(0, self.bill.amount) if self.bill else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Feeder:
+class Feeder(Struct, frozen=True):
     """An 11 kV feeder, as people of the place may know it."""
 
     code: str
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request or complaint that staff work off. `asset` is what it is about when that is shared: a transformer."""
 
     ticket: str
@@ -115,8 +112,7 @@ class Request:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a message we sent may be answered with: `kind` says which, `ref` names the thing (a ticket, a phone)."""
 
     id: int
@@ -129,8 +125,7 @@ class Context:
 # --- the conversation -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """One line a person can choose: `name` is the trigger, `value` what is kept as the answer (the name if empty)."""
 
     name: str
@@ -138,8 +133,7 @@ class Option:
     args: Args = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a conversation stands: the flow, its screen (none: nothing is asked), the answers so far, and the way back."""
 
     flow: str = "menu"
@@ -148,8 +142,7 @@ class Place:
     trail: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """One phone's conversation, the same row for USSD and SMS.
 
     `shown` holds name and value of the options last shown, in their order; `pages` the finished pages of the last screen
@@ -171,8 +164,7 @@ class Conversation:
     seen: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """One thing a person said, already understood as far as words go (see messages/understand.py).
 
     `number` is the input as ASCII digits if it is a number in any script, else empty. `intent` is the keyword that was
@@ -195,8 +187,7 @@ class Said:
     aadhaar: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The company's rules as numbers. Every one is a setting with a source note: see gateway/settings.py.
 
     `limits` gives the time limit of a service in an area. `phone_from_load` (watts) and `phone_from_date` open new
@@ -219,8 +210,7 @@ class Policy:
     free_units: int
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Everything a step may need to know, read in the same transaction before it.
 
     `linked` are this phone's accounts, `known` those and any account named in the message or the answers. `requests` are
@@ -244,8 +234,7 @@ class Facts:
 # --- what a step answers --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A text to be said later in whatever language: the screen's words with values, the options, and lines put on top."""
 
     flow: str
@@ -257,8 +246,7 @@ class Text:
     ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """Open a request under the fresh ticket. `due` is its time limit; `priority` puts it in the larger-loads queue.
 
     `unverified` says that the phone is not one of the account's linked phones: staff check identity first.
@@ -275,16 +263,14 @@ class File:
     unverified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True):
     """Add this phone to the open request about the same asset."""
 
     ticket: str
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """Add what a person sent afterwards (a name, an address) to their request."""
 
     ticket: str
@@ -292,43 +278,37 @@ class Note:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """The objecting word: the request ends as cancelled (`held` False) or waits for staff to look (`held` True)."""
 
     ticket: str
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """Link this phone to an account."""
 
     account: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unlink:
+class Unlink(Struct, frozen=True):
     """End the link of a phone to an account."""
 
     account: str
     phone: str
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(Struct, frozen=True):
     """A wrong guess at an account or at its second fact, counted per phone and day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A reply context has been answered and is closed."""
 
     context: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Struct, frozen=True):
     """Send a text to other phones: to `phone`, or, if that is empty, to every phone linked to `account` but the speaker's.
 
     `context` names what the text may be answered with, until `until`.
@@ -342,8 +322,7 @@ class Tell:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mute:
+class Mute(Struct, frozen=True):
     """Information messages off or on for this phone."""
 
     on: bool
@@ -352,8 +331,7 @@ class Mute:
 Effect = File | Join | Note | Cancel | Link | Unlink | Guess | Answered | Tell | Mute
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What a step makes of what was said. `text` None: the page at `conversation.page`, already cut, is shown."""
 
     conversation: Conversation

@@ -6,11 +6,10 @@ Back, more, home, a bad answer, keywords, type-ahead, resuming and expiry live h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
-from flows.records import Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn
+from flows.records import Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, replace
 from flows.screens import INDEX, Bad, Screen
 
 #: From this many bad answers in a row on, the help line is named above the screen.

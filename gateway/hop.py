@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import randbelow
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from flows.flow import is_open
-from flows.records import Consumer, Conversation, Effect, Facts, Feeder, Policy, Request, Said, Tell, Text
+from flows.records import Consumer, Conversation, Effect, Facts, Feeder, Policy, Request, Said, Tell, Text, replace
 from flows.step import stand, step
 from flows.transformer import asset_of, feeder_asset
 from flows.verhoeff import with_check_digit

@@ -11,7 +11,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from rapidfuzz import fuzz, process
 
-from flows.records import Said
+from flows.records import Said, replace
 from flows.verhoeff import verhoeff_ok
 
 # --- digits and invisible characters ------------------------------------------------------------------------------------

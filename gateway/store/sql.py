@@ -163,7 +163,9 @@ class Store:
             for name, statements in MIGRATIONS:
                 if name not in done:
                     for statement in statements:
-                        self._run(statement.replace("{serial}", self.database.serial).replace("{clustered}", self.database.clustered))
+                        self._run(
+                            statement.replace("{serial}", self.database.serial).replace("{clustered}", self.database.clustered)
+                        )
                     self._run("insert into migration values (?, ?)", (name, round(time.time() * 1000)))
             self.database.enable_search()
 
