@@ -18,6 +18,7 @@ from starlette.types import Lifespan, Receive, Scope, Send
 
 from gateway.carriers import Carrier
 from gateway.carriers.africastalking import AfricasTalking
+from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.outbox import Outbox
@@ -75,7 +76,10 @@ def assemble(settings: Settings) -> Gateway:
         carriers["phone"] = Phone(settings)
     if settings.at_username:
         carriers["africastalking"] = AfricasTalking(settings)
-    pen = Pen(store, voice, carriers, open_registry(settings, voice), settings.sending())
+    registry = open_registry(settings, voice)
+    if settings.kannel_url:
+        carriers["kannel"] = Kannel(settings, registry.id_of)
+    pen = Pen(store, voice, carriers, registry, settings.sending())
     hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, pen)
     return Gateway(settings, store, voice, carriers, pen, hop)
 
@@ -123,7 +127,9 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         gateway.store.close()
 
     secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
-    webhooks = Webhooks(gateway.carriers, {"africastalking": secrets}, gateway.settings.webhook_networks, traffic.serve, note)
+    webhooks = Webhooks(
+        gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
+    )
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only

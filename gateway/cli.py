@@ -195,6 +195,15 @@ def _source(name: str, settings: Settings) -> str:
     return "environment" if f"GATEWAY_{name.upper()}" in {key.upper() for key in os.environ} else ".env"
 
 
+@main.command("kannel-config")
+@one_line
+def kannel_config() -> None:
+    """Print the configuration of Kannel that goes with the settings; it holds passwords."""
+    from gateway.kannel_config import configuration
+
+    click.echo(configuration(load()))
+
+
 @main.command()
 @one_line
 def lint() -> None:

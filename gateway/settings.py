@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.records import Area, Policy
@@ -21,6 +21,8 @@ from gateway.throttle import Sending
 Lang = Literal["hi", "hi-Latn", "en"]
 #: At least 128 bits, as 32 hexadecimal digits or 22 characters of URL-safe base 64.
 SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
+#: What may stand in Kannel's configuration without quoting.
+KANNEL = re.compile(r"[!#-~]*")
 
 
 class Settings(BaseSettings):
@@ -61,6 +63,27 @@ class Settings(BaseSettings):
         65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)"
     )
     senders: Annotated[int, Field(ge=1, le=64)] = Field(8, description="independent sending threads (limits.md section 5)")
+
+    # --- Kannel: an operator's SMSC over SMPP (docs/carriers.md)
+    kannel_url: str = Field(
+        "", description="address of Kannel's smsbox on this machine, such as http://127.0.0.1:13013; empty: not used"
+    )
+    kannel_password: SecretStr = Field(SecretStr(""), description="our password at smsbox (its user is `gateway`)")
+    kannel_admin_password: SecretStr = Field(SecretStr(""), description="password of bearerbox's status page")
+    kannel_port: Annotated[int, Field(ge=1024, le=65533)] = Field(
+        13000, description="Kannel's own ports: this one, the next, and the one after it for a fake SMSC"
+    )
+    kannel_calls: str = Field("", description="this gateway as Kannel reaches it; empty: http://host:port of these settings")
+    kannel_smsc_host: str = Field("", description="the operator's SMSC; empty: a fake one, to try with")
+    kannel_smsc_port: int = Field(2775, description="its SMPP port")
+    kannel_smsc_username: str = Field("", description="system id the operator gave")
+    kannel_smsc_password: SecretStr = Field(SecretStr(""), description="password the operator gave")
+    kannel_smsc_type: str = Field("", description="system type the operator gave")
+    kannel_tag_entity: str = Field("0x1400", description="SMPP tag of the DLT entity id [unverified: ask the operator]")
+    kannel_tag_template: str = Field("0x1401", description="SMPP tag of the DLT template id [unverified: ask the operator]")
+    dlt_entity: Annotated[str, Field(pattern=r"^([0-9]{19})?$")] = Field(
+        "", description="the company's DLT principal entity id, 19 digits (telecom-india.md section 2, S33)"
+    )
 
     # --- the rules of sending
     sends_per_second: Annotated[float, Field(gt=0)] = Field(
@@ -152,6 +175,14 @@ class Settings(BaseSettings):
             ipaddress.ip_network(network)
         return networks
 
+    @field_validator("*")
+    @classmethod
+    def _for_kannel(cls, value: Any, info: ValidationInfo) -> Any:
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if (info.field_name or "").startswith("kannel_") and isinstance(plain, str) and not KANNEL.fullmatch(plain):
+            raise ValueError("spaces, quotes and letters other than ASCII do not go into Kannel's configuration")
+        return value
+
     @field_validator("ca_pattern")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
@@ -163,7 +194,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_door(self) -> Settings:
-        if self.at_username and not self.webhook_secrets:
+        if (self.at_username or self.kannel_url) and not self.webhook_secrets:
             raise ValueError("webhook_secrets: an open webhook is refused; set GATEWAY_WEBHOOK_SECRETS='[\"...\"]' with 128 bits")
         if self.demo and not _is_loopback(self.host):
             raise ValueError(

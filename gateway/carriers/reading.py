@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+
+#: A phone as Indian carriers write it: bare, with a leading 0, 91 or +91; or any other in international form.
+INDIAN = re.compile(r"(?:\+?91|0)?([1-9][0-9]{9})")
+FOREIGN = re.compile(r"\+[1-9][0-9]{7,14}")
 
 
 class Unreadable(Exception):
@@ -50,6 +55,27 @@ def json(request: Request) -> dict[str, str]:
     if not isinstance(fields, dict) or len(fields) > 40:
         raise Unreadable("body: a JSON object of at most 40 fields is expected")
     return {name: _plain(name, value) for name, value in fields.items() if value is not None}
+
+
+def required(fields: Mapping[str, str], name: str, longest: int = 128) -> str:
+    """A field that must be there."""
+    value = fields.get(name, "").strip()
+    if not value:
+        raise Unreadable(f"{name}: missing")
+    if len(value) > longest:
+        raise Unreadable(f"{name}: longer than {longest}")
+    return value
+
+
+def mobile(fields: Mapping[str, str], name: str) -> str:
+    """A phone in E.164. Whatever else calls itself a sender (a header, a service number) is a machine, and two machines
+    would answer each other for ever: Ignored."""
+    written = required(fields, name, 40)
+    if indian := INDIAN.fullmatch(written):
+        return f"+91{indian[1]}"
+    if FOREIGN.fullmatch(written):
+        return written
+    raise Ignored(f"{name}: not a phone")
 
 
 def media_type(request: Request) -> str:

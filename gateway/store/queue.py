@@ -15,7 +15,7 @@ from gateway.store.sql import LANES, Store, millis, moment
 STATES = ("waiting", "sending", "sent", "delivered", "failed", "unknown", "held", "dropped", "stopped")
 #: A carrier's word on a message may only move it forward.
 REPORTED: Mapping[str, tuple[str, ...]] = {
-    "sent": ("sending", "unknown"),
+    "sent": ("sending", "unknown", "waiting"),
     "delivered": ("sending", "unknown", "waiting", "sent", "failed"),
     "failed": ("sending", "unknown", "sent"),
 }

@@ -1,0 +1,108 @@
+"""Real Kannel for the tests: both boxes over a configuration as `gateway kannel-config` prints it, started again when they end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.kannel_config import configuration
+from gateway.settings import Settings
+
+SECRET = "0123456789abcdef0123456789abcdef"
+FAKESMSC = "/usr/lib/kannel/test/fakesmsc"
+
+
+def need_kannel() -> None:
+    """Skip where Kannel is not installed; in CI, where nothing may be skipped, fail."""
+    if shutil.which("bearerbox") and Path(FAKESMSC).exists():
+        return
+    why = "Kannel is not installed: apt-get install kannel kannel-extras"
+    if os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def free_ports(count: int) -> int:
+    """The first of some free ports in a row."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = int(probe.getsockname()[1])
+        if first + count > 32000 and first + count < 65500 and all(map(_free, range(first, first + count))):
+            return first
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("0.0.0.0", port))  # the fake SMSC listens on all addresses
+        except OSError:
+            return False
+        return True
+
+
+class Boxes:
+    """bearerbox and smsbox, from `start` to `stop`. Like systemd, they are started again whenever they end."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        for name in ("spool", "reports", "log"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "kannel.conf").write_text(configuration(settings), encoding="ascii")
+        self._ready = {"bearerbox": settings.kannel_port + 1, "smsbox": int(settings.kannel_url.rpartition(":")[2])}
+        self._boxes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="kannel")
+
+    def __enter__(self) -> Boxes:
+        self._supervisor.start()
+        self.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._supervisor.join()
+        for name in ("smsbox", "bearerbox"):
+            self._boxes[name].send_signal(signal.SIGTERM)
+            try:
+                self._boxes[name].wait(5)
+            except subprocess.TimeoutExpired:
+                self._boxes[name].kill()
+                self._boxes[name].wait()
+
+    def wait_ready(self) -> None:
+        """Until both boxes take connections."""
+        for port in self._ready.values():
+            until = time.monotonic() + 20
+            while not self._answers(port):
+                if time.monotonic() > until:
+                    log = "\n".join(path.read_text(errors="replace") for path in self.folder.glob("log/*.log"))
+                    raise AssertionError(f"Kannel does not start: {log[-2000:]}")
+                time.sleep(0.05)
+
+    def kill(self, name: str) -> None:
+        """kill -9, as the kernel does when memory is short."""
+        self._boxes[name].kill()
+
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.1):
+            for name in ("bearerbox", "smsbox"):
+                box = self._boxes.get(name)
+                if (box is None or box.poll() is not None) and (name == "bearerbox" or self._answers(self._ready["bearerbox"])):
+                    with (self.folder / f"{name}.out").open("ab") as out:
+                        self._boxes[name] = subprocess.Popen(
+                            [name, "-v", "2", "kannel.conf"], cwd=self.folder, stdout=out, stderr=out
+                        )
+
+    @staticmethod
+    def _answers(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
