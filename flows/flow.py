@@ -20,6 +20,7 @@ from typing import ClassVar
 
 from transitions import Machine
 
+from flows.casework import CLOSED
 from flows.records import (
     Area,
     Args,
@@ -168,24 +169,6 @@ class Flow:
         """Whether it is this phone's own open request for which a name and an address may be sent."""
         return (request.phone == self.conversation.phone and is_open(request)
                 and request.service in ("new_connection", "name_transfer", "call_back"))  # fmt: skip
-
-
-#: States in which a request is not worked on any more.
-CLOSED = frozenset(
-    {
-        "done",
-        "restored",
-        "closed",
-        "energised",
-        "bill_corrected",
-        "effective_next_bill",
-        "suspended",
-        "rejected",
-        "cancelled",
-        "withdrawn",
-        "expired",
-    }
-)
 
 
 def is_open(request: Request) -> bool:

@@ -285,6 +285,12 @@ class Cancel(Struct, frozen=True):
     held: bool = False
 
 
+class Reopen(Struct, frozen=True):
+    """What was said to be finished is not: the request is worked on again."""
+
+    ticket: str
+
+
 class Link(Struct, frozen=True):
     """Link this phone to an account."""
 
@@ -328,7 +334,7 @@ class Mute(Struct, frozen=True):
     on: bool
 
 
-Effect = File | Join | Note | Cancel | Link | Unlink | Guess | Answered | Tell | Mute
+Effect = File | Join | Note | Cancel | Reopen | Link | Unlink | Guess | Answered | Tell | Mute
 
 
 class Turn(Struct, frozen=True):

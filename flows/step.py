@@ -174,6 +174,8 @@ def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _keyword(conversation, replace(said, intent="BILL"), facts)
     if said.ticket:
         return _keyword(conversation, replace(said, intent="STATUS"), facts)
+    if "no" in said.answers and any(context.kind == "finished" for context in facts.contexts):
+        return _keyword(conversation, replace(said, intent="NOTDONE"), facts)  # the bare NAHI our own message asked for
     if said.number:
         return _enter(_forget(conversation), HOME, facts, said)
     conversation = replace(conversation, tries=conversation.tries + 1)

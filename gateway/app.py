@@ -20,6 +20,8 @@ from gateway.carriers import Carrier
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
+from gateway.desk import make_desk
+from gateway.desk.routes import desk_routes
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.outbox import Outbox
 from gateway.pen import Pen
@@ -131,6 +133,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
     )
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
+    routes += [Mount("/desk", routes=desk_routes(make_desk(gateway, wake)))]
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 

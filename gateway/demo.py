@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from flows.flow import CLOSED
+from flows.casework import CLOSED
 from flows.records import Area
 from flows.transformer import feeder_asset
 from flows.verhoeff import with_check_digit

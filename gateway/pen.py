@@ -54,7 +54,10 @@ class Pen:
     ) -> list[Outgoing]:
         """The SMS of a text: `lang` None is the phone's own language, `carrier` empty any that sends, `inbound` the hop that
         caused it, `lane` None the one of the text's key; `due_at` None at once, or for bulk when its feeder's turn comes."""
-        carrier = carrier or self.carrier_for(phone)
+        if not phone.startswith("+"):
+            return []  # a person without a phone is told at the counter
+        if carrier not in self.carriers:
+            carrier = self.carrier_for(phone)
         limits = replace(self.carriers[carrier].limits("sms"), parts=MOST_PARTS)
         reply = self.voice.say(text, self.store.language(phone) if lang is None else lang, limits)
         how = rules(f"{text.flow}.{text.screen}")

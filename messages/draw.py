@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from flows import FLOWS, INTENTS
+from flows.casework import CASES, steps_of
 from flows.flow import Flow
 from flows.paths import exchanges, services
 from flows.records import Args, Name, Option, Text
@@ -26,7 +27,8 @@ from messages.widest import PLAIN, words
 
 SMS = Limits("sms", parts=3)
 #: Ordinary values for the drawings, by slot name and by type.
-USUAL: Mapping[str, object] = {"ticket": "40000012", "pin": "802101", "receipt": "R7001", "account": "100000001"}
+USUAL: Mapping[str, object] = {"ticket": "40000012", "pin": "802101", "receipt": "R7001", "account": "100000001",
+                             "new_meter": "SB200417", "no_dues": "ND40000012"}  # fmt: skip
 USUAL_TYPES: Mapping[str, object] = {
     "rupees": 124_000,
     "date": date(2026, 6, 5),
@@ -60,7 +62,7 @@ LEGEND = (
 def pages(voice: Voice) -> dict[str, str]:
     """Every page by its file name."""
     made = {f"{name}.md": flow_page(flow, voice) for name, flow in FLOWS.items()}
-    return {"README.md": index(voice), "sms.md": pushed_page(voice), **made}
+    return {"README.md": index(voice), "sms.md": pushed_page(voice), "casework.md": casework_page(), **made}
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------------
@@ -207,6 +209,39 @@ def _slots(voice: Voice, key: str) -> dict[str, object]:
     for catalogue in voice.catalogues.values():
         args |= usual(voice, catalogue.text("sms", key))
     return args
+
+
+def casework_page() -> str:
+    """What happens to a request at the desk: each service's table and diagram."""
+    head = ("in state", "step", "goes to", "who may", "entered", "message", "only if")
+    made = ["# Casework", "What the staff do with a request (flows/casework.py); the messages stand in sms.md."]
+    for case in CASES.values():
+        steps = list(steps_of(case))
+        main = [step for step in steps if step.state in (*case.path, *case.ends) and step.to in (*case.path, *case.ends)]
+        rows = [
+            (
+                step.state,
+                step.name,
+                step.to,
+                " ".join(sorted(step.roles)),
+                " ".join(step.fields),
+                step.tells,
+                " ".join(step.only_if),
+            )
+            for step in main
+            if step.to != step.state
+        ]
+        aside = [row for row in case.rules if row[0] in ("*", "finished") or row[0] not in (*case.path, *case.ends)]
+        nodes = {state: "end" if state in case.finished() else "menu" for state in (*case.path, *case.ends)}
+        edges = [Edge(step.state, step.to, step.name) for step in main if step.to != step.state and step.name != "reopen"]
+        waits = ", ".join(state for state in case.path if state in case.waits)
+        made += [
+            f"## {case.service}", inspect.getdoc(case) or "",
+            f"The clock stands still in: {waits}." if waits else "The clock runs from the filing on.",
+            diagram(nodes, edges),
+            table(head, rows), table(head, [(*row, "", "", "", "")[:7] for row in aside]),
+        ]  # fmt: skip
+    return "\n\n".join(made) + "\n"
 
 
 def longest(voice: Voice) -> Iterator[tuple[str, str, int, str]]:

@@ -6,7 +6,8 @@ from messages.catalogue import TYPES, Catalogue, Pattern
 from messages.encoding import measure
 
 #: Slots without a type: what they hold at their widest.
-PLAIN = {"ticket": "88888888", "pin": "802101", "receipt": "R12345678901", "account": "98765432109"}
+PLAIN = {"ticket": "88888888", "pin": "802101", "receipt": "R12345678901", "account": "98765432109",
+         "new_meter": "SB345678901234567890", "no_dues": "ND345678901234567890"}  # fmt: skip
 #: Slots written as words, by what may stand there: keys, or what keys begin with (`papers_`).
 FAMILIES: dict[str, tuple[str, ...]] = {
     "kind": ("stopped", "burnt", "display", "fast", "broken", "stolen"),

@@ -212,7 +212,8 @@ def test_what_is_not_json_or_too_large_or_nowhere(client: TestClient) -> None:
 def test_a_request_is_found_by_its_ticket(client: TestClient, store: Store) -> None:
     with store.write():
         store.database.run(
-            "insert into request values ('40000014', 'meter', 'assigned', 1, '100000001', '', '', '+915550000002', "
+            "insert into request (ticket, service, state, open, account, asset, pin, phone, filed, since, due, priority, unverified, reports, details, inbound) "
+            "values ('40000014', 'meter', 'assigned', 1, '100000001', '', '', '+915550000002', "
             "1779700000000, 1779700000000, null, 0, 0, 1, '{}', 'x')"
         )
     answer = client.get("/requests/40000014")

@@ -30,7 +30,8 @@ def store(tmp_path: Path) -> Store:
             message = Outgoing("+919812345678", text, "gsm7", 1, "", "phone", "live", "", at)
             made.enqueue(message, "", at)
             made.database.run(
-                "insert into request values (?, 'meter', ?, 1, ?, '', '', '+919812345678', ?, ?, null, 0, 0, 1, '{}', ?)",
+                "insert into request (ticket, service, state, open, account, asset, pin, phone, filed, since, due, priority, unverified, reports, details, inbound) "
+                "values (?, 'meter', ?, 1, ?, '', '', '+919812345678', ?, ?, null, 0, 0, 1, '{}', ?)",
                 (f"4000000{number}", text, f"10000000{number}", millis(at), millis(at), str(number)),
             )
     return made

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from flows.casework import CASES, stops
 from flows.records import (
     Answered,
     Bill,
@@ -28,14 +29,18 @@ from flows.records import (
     Name,
     Note,
     Payment,
+    Reopen,
     Request,
     Tell,
     Unlink,
 )
 from gateway.records import Answer, Inbound, Lane, OptOut, SessionEnd
 from gateway.store.schema import MIGRATIONS
+from messages.understand import fold
 
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
+#: How many last digits of a phone a request is found by.
+TAIL = 4
 
 
 class Database(Protocol):
@@ -293,11 +298,19 @@ class Store:
                 details = _details(self._rows("select details from request where ticket = ?", (ticket,))[0][0])
                 kept = _encode({**details, field: value}).decode()
                 self._run("update request set details = ? where ticket = ?", (kept, ticket))
+                if field == "name":
+                    self.name_applicant(ticket, value)
                 self._event(ticket, at, f"note:{field}", phone)
             case Cancel(ticket, held):
                 state = "held" if held else "cancelled"
-                self._run("update request set state = ?, open = ?, since = ? where ticket = ?", (state, int(held), at, ticket))
+                self._run(
+                    """update request set state = ?, open = ?, since = ?, stopped = case when stopped > 0 then stopped else ? end
+                       where ticket = ?""",
+                    (state, int(held), at, at, ticket),
+                )
                 self._event(ticket, at, f"objection:{state}", phone)
+            case Reopen(ticket):
+                self._reopen(ticket, phone, at)
             case Link(account):
                 self._run(
                     "insert into link values (?, ?, ?, 'self', 1) on conflict (phone, account) do update set confirmed = 1",
@@ -321,10 +334,16 @@ class Store:
                 raise TypeError("a Tell is rendered first")
 
     def _file(self, file: File, inbound: Inbound, at: int) -> None:
-        sql = "insert into request values (?, ?, 'submitted', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"
-        values = (file.ticket, file.service, file.account, file.asset, file.pin, inbound.phone, at, at,
+        kind, _, code = file.asset.partition(":")
+        sql = """insert into request (ticket, service, state, open, account, asset, pin, phone, filed, since, due, priority, unverified,
+                 details, inbound, tail, stopped, section) values (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(
+                     (select section from consumer where account = ?), (select section from consumer where transformer = ? limit 1),
+                     (select section from consumer where feeder = ? limit 1), (select section from consumer where pin = ? limit 1), ''))"""
+        first = CASES[file.service].path[0]
+        values = (file.ticket, file.service, first, file.account, file.asset, file.pin, inbound.phone, at, at,
                   millis(file.due) if file.due else None, int(file.priority), int(file.unverified),
-                  _encode(file.details).decode(), inbound.id)  # fmt: skip
+                  _encode(file.details).decode(), inbound.id, inbound.phone[-TAIL:], at if stops(file.service, first) else 0,
+                  file.account, code if kind == "dtr" else "", code.partition("/")[0] if kind == "feeder" else "", file.pin)  # fmt: skip
         try:
             self._run(sql, values)
         except Exception as error:
@@ -332,7 +351,29 @@ class Store:
                 raise Conflict(file.service) from error
             raise
         self._run("insert into report values (?, ?, ?, ?)", (file.ticket, inbound.phone, at, "{}"))
-        self._event(file.ticket, at, "submitted", inbound.phone)
+        self._event(file.ticket, at, "filed", inbound.phone)
+
+    def _reopen(self, ticket: str, phone: str, at: int) -> None:
+        """Work on a finished request again; the time in which it was taken for finished does not count. When another one
+        about the same thing is open by now, that one hears of it."""
+        self._run(
+            """update request set state = 'reopened', open = 1, since = ?, due = due + ? - stopped, stopped = 0
+               where ticket = ? and open = 0 and not exists (select 1 from request o where o.open = 1 and
+                   ((o.asset <> '' and o.asset = request.asset) or
+                    (o.asset = '' and request.asset = '' and o.account <> '' and o.account = request.account and o.service = request.service)))""",
+            (at, at, ticket),
+        )
+        sql = """select o.ticket from request r join request o on o.open = 1 and (o.ticket = r.ticket or (o.asset <> '' and o.asset = r.asset)
+                 or (o.asset = '' and o.account <> '' and o.account = r.account and o.service = r.service)) where r.ticket = ?"""
+        for (open_one,) in self._rows(sql, (ticket,)):
+            self._event(open_one, at, "reopened", phone)
+
+    def name_applicant(self, ticket: str, name: str) -> None:
+        """Let a request be found by the name of who applied, in either script."""
+        words = {fold(word) for word in name.split()} - {""}
+        self.database.many(
+            "insert into applicant values (?, ?) on conflict do nothing", [(word, ticket) for word in sorted(words)]
+        )
 
     def _event(self, ticket: str, at: int, what: str, who: str) -> None:
         self._run("insert into event (ticket, at, what, who) values (?, ?, ?, ?)", (ticket, at, what, who))

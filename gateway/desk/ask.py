@@ -1,0 +1,89 @@
+"""A row of the desk's table of pages, and one request as a page sees it: who asks, for what, with what typed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.desk.staff import ROLES, Role, Staff
+
+if TYPE_CHECKING:
+    from gateway.desk import Desk
+
+#: The largest form taken, in fields and in bytes a field.
+FIELDS, FIELD_BYTES = 60, 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as a page sees it: who asks, in which language, with what in the path, the address and the form.
+
+    `csrf` goes into every form as a hidden field. `part` says that htmx asks for a piece of the page only.
+    """
+
+    desk: Desk
+    staff: Staff
+    lang: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    form: Mapping[str, tuple[str, ...]]
+    url: str
+    csrf: str = ""
+    part: bool = False
+
+    def typed(self, field: str) -> str:
+        """What stands in a field of the form, empty if nothing."""
+        return self.form.get(field, ("",))[0].strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A row of the table. Pages are plain functions, run beside the event loop; `roles` are all who may."""
+
+    path: str
+    method: Literal["GET", "POST"]
+    endpoint: Callable[[Ask], Response]
+    roles: frozenset[Role]
+
+
+def may(*roles: Role) -> frozenset[Role]:
+    """Those roles, and no other."""
+    return frozenset(roles)
+
+
+EVERYONE = may(*ROLES)
+
+
+def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
+    """Nobody without a name, nobody whose role is not in the row."""
+
+    async def serve(request: Request) -> Response:
+        staff: Staff | None = getattr(request.state, "staff", None)
+        if staff is None:
+            raise HTTPException(401, "log in first")
+        if staff.role not in page.roles:
+            raise HTTPException(403, "your role does not open this page")
+        form: dict[str, tuple[str, ...]] = {}
+        if page.method == "POST":
+            sent = await request.form(max_files=0, max_fields=FIELDS, max_part_size=FIELD_BYTES)
+            form = {field: tuple(str(value) for value in sent.getlist(field)) for field in sent}
+        ask = Ask(
+            desk=desk,
+            staff=staff,
+            lang=staff.lang if staff.lang in desk.words else "hi",
+            path={key: str(value) for key, value in request.path_params.items()},
+            query=dict(request.query_params),
+            form=form,
+            url=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            csrf=getattr(request.state, "csrf", ""),
+            part="hx-request" in request.headers,
+        )
+        return await asyncio.to_thread(page.endpoint, ask)
+
+    return serve
