@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.records import Channel, Text
 from flows.screens import number_of
-from messages.catalogue import Catalogue, catalogues
+from messages.catalogue import PLAIN, Catalogue, catalogues
 from messages.encoding import ALONE, EACH, Encoding, measure, sms_parts
 from messages.fit import pages
 
@@ -22,7 +22,7 @@ class Limits:
 
     USSD: one page holds `septets` of GSM-7 or `units` of UCS-2, `overhead` of them taken by the carrier's own prefix.
     SMS: a text may take `parts` parts (160/153 septets, 70/67 units: 3GPP TS 23.040). Without `devanagari` a
-    Hindi text is said romanised.
+    Hindi text is said romanised, and what mixes scripts in its plain form.
     """
 
     channel: Channel = "ussd"
@@ -68,8 +68,10 @@ class Voice:
     def say(self, text: Text, lang: str, limits: Limits) -> Reply:
         """A text in a language, cut to fit. Raises MissingText, which is our own bug."""
         lang = lang or DEFAULT_LANGUAGE
-        if lang == "hi" and limits.channel == "ussd" and not limits.devanagari:
-            lang = DEFAULT_LANGUAGE
+        if limits.channel == "ussd" and not limits.devanagari:
+            lang = DEFAULT_LANGUAGE if lang == "hi" else lang
+            if (PLAIN, text.screen) in self.catalogues[lang].screens:
+                text = replace(text, flow=PLAIN)
         if text.args or any(option.args for option in text.options):
             return self._say(text, lang, limits)
         # A text without values is one of a few hundred: it is cut once.

@@ -14,6 +14,7 @@ from typing import Any
 
 from flows.records import Args, Name
 from messages.encoding import clusters, measure
+from messages.understand import to_latin
 
 FOLDER = Path(__file__).parent
 #: The languages, in the order of the language menu. A language is a file here.
@@ -22,9 +23,12 @@ LANGUAGES = ("hi", "hi-Latn", "en")
 INDIA = timezone(timedelta(hours=5, minutes=30))
 #: A name takes no more than this of a screen of 80 units.
 NAME_UNITS = 20
+#: Texts that mix scripts, said without Devanagari: [plain.<screen>] for networks that do not show it.
+PLAIN = "plain"
 #: Tables that are not screens.
 SHARED = ("option", "line", "word")
 
+_DEVANAGARI = re.compile("[\u0900-\u097f\u1cd0-\u1cff\ua8e0-\ua8ff]")
 _SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
 #: What no value may bring into a frame: controls, joiners, isolates, odd spaces; and what has a plain twin.
 _PLAIN = str.maketrans(
@@ -73,8 +77,10 @@ def rupees(paise: int) -> str:
 def _name(value: Any, lang: str) -> str:
     if not isinstance(value, Name):
         return shorten(clean(str(value)))
-    first, second = (value.deva, value.latin) if lang == "hi" else (value.latin, value.deva)
-    return shorten(clean(first or second))
+    if lang == "hi":
+        return shorten(clean(value.deva or value.latin))
+    words = (to_latin(word).title() if _DEVANAGARI.search(word) else word for word in clean(value.latin or value.deva).split())
+    return shorten(" ".join(filter(None, words)))
 
 
 def _masked(value: Any, lang: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flows.records import Option, Text
 from messages import Limits, Reply, Voice
+from messages.catalogue import PLAIN as PLAIN_FORM
 from messages.catalogue import Catalogue, Pattern
 from messages.dlt import MOST_VARIABLES, Registry, Variable, pushed, rules
 from messages.encoding import measure, not_gsm
@@ -133,7 +134,7 @@ def _complete(catalogue: Catalogue, flows: Mapping[str, Any]) -> Iterator[str]:
         for key in texts.keys() - {"text", "sms", *made.options, made.items}:
             yield f"[{flow}.{screen}] {key} is no option of that screen"
     for flow, screen in sorted(catalogue.screens.keys() - wanted):
-        if flow != "sms":
+        if flow not in ("sms", PLAIN_FORM):
             yield f"[{flow}.{screen}] belongs to no screen"
     for line in (*TOP_LINES, "back", "more"):
         if line not in catalogue.shared["line"]:
@@ -160,6 +161,8 @@ def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> 
     """Every screen, and every message sent besides, with the widest value in each slot."""
     catalogue = voice.catalogues[lang]
     for flow, screen in catalogue.screens:
+        if flow == PLAIN_FORM:
+            continue
         if flow == "sms":
             if limits.channel == "sms":
                 yield _said(voice, lang, limits, Text("sms", screen, widest(catalogue, catalogue.text("sms", screen))))

@@ -126,14 +126,14 @@ def fold(word: str) -> str:
     """The key under which the spellings of one word, in Devanagari or Latin letters, are compared; never shown or kept."""
     word = _DROP_INVISIBLE.sub("", unicodedata.normalize("NFC", word).casefold())
     if _DEVANAGARI.search(word):
-        word = _to_latin(word)
+        word = to_latin(word)
     word = word.translate(_LETTERS)
     for pattern, to in _ROMAN:
         word = pattern.sub(to, word)
     return word
 
 
-def _to_latin(word: str) -> str:
+def to_latin(word: str) -> str:
     """A Devanagari word as it is said, in Latin letters."""
     word = unicodedata.normalize("NFD", word).replace(_NUKTA, "")
     word = word.replace("\u093e\u0945", "\u0949").replace("अ\u093e", "आ").replace("\u0901", "\u0902")

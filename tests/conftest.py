@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from flows.verhoeff import with_check_digit
@@ -22,6 +23,12 @@ from tests.postgres import programs as postgres_programs
 
 #: For what must be the same on one file and on PostgreSQL.
 BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
+# No timing decides a test, and a red run can be repeated: the same examples each time. `--hypothesis-profile search` looks
+# further, with new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,7 +18,9 @@ PAGES = pages(VOICE)
 
 @pytest.mark.parametrize("name", PAGES)
 def test_is_fresh(name: str) -> None:
-    assert (FOLDER / name).exists() and (FOLDER / name).read_text(encoding="utf-8") == PAGES[name], "run `make flows`"
+    path = FOLDER / name
+    assert path.exists(), "run `make flows`"
+    assert path.read_text(encoding="utf-8") == PAGES[name], "run `make flows`"
 
 
 def test_nothing_is_left_over() -> None:

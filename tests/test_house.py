@@ -86,7 +86,9 @@ def test_every_answer_leads_somewhere(flow: type[Flow]) -> None:
             conditions = rows[screen, answer]
             assert conditions, f"{flow.name}: nothing says where {answer!r} on {screen!r} leads"
             assert conditions[-1] == "", f"{flow.name}: the last row for {answer!r} on {screen!r} has a condition"
-            assert "" not in conditions[:-1], f"{flow.name}: no row for {answer!r} on {screen!r} is reached behind the one without"
+            assert "" not in conditions[:-1], (
+                f"{flow.name}: no row for {answer!r} on {screen!r} is reached behind the one without"
+            )
 
 
 def leads_to(flow: type[Flow], screen: str) -> set[tuple[str, str]]:
