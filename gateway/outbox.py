@@ -156,7 +156,7 @@ class Outbox:
                 if isinstance(outcome, Later | Unsure):
                     self._breaker.failed(time.monotonic(), pause=isinstance(outcome, Later) and outcome.pause)
                 else:
-                    self._breaker.ok()
+                    self._breaker.ok(time.monotonic())
         except Empty:
             pass
 
@@ -189,7 +189,7 @@ class Outbox:
         left = MOST_AT_ONCE
         stopped = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "template"}
         for lane in range(len(LANES)):
-            while left and (most := self._most(lane, room - len(taken), now)):
+            while left and (most := self._most(lane, room, len(taken), now)):
                 found = self._queue.due(self._carrier.name, lane, now, min(most, left))
                 left -= len(found)
                 taken += [
@@ -201,12 +201,13 @@ class Outbox:
                     break
         return MOST_AT_ONCE - left, taken
 
-    def _most(self, lane: int, room: int, now: datetime) -> int:
-        """How much of the room a lane may have."""
-        if lane != BULK or not room:
-            return room
-        free = self._senders - self._out
-        return max(0, min(room, free - self._senders // RESERVED)) if self._in_budget(now) else 0
+    def _most(self, lane: int, room: int, taken: int, now: datetime) -> int:
+        """How many more a lane may have."""
+        if lane != BULK:
+            return room - taken
+        unreserved = self._senders - self._senders // RESERVED - self._out
+        most = max(0, min(room, unreserved) - taken)
+        return most if most and self._in_budget(now) else 0
 
     def _in_budget(self, now: datetime) -> bool:
         """Whether bulk may go on: the parts of this hour and of the day are counted, whoever sent them."""

@@ -77,9 +77,10 @@ class Breaker:
         self._until = 0.0
         self.open = False
 
-    def ok(self) -> None:
-        """The carrier answers."""
-        self._failures, self._rest, self.open = 0, FIRST_REST, False
+    def ok(self, at: float) -> None:
+        """The carrier answers. What was under way when its rest began says nothing."""
+        if not self.open or at >= self._until:
+            self._failures, self._rest, self.open = 0, FIRST_REST, False
 
     def failed(self, at: float, *, pause: bool) -> None:
         """It does not, or (`pause`) asks to be left alone."""

@@ -1,0 +1,565 @@
+"""The sending worker over a real file, with the real SDK, against an emulator that has bad days."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway import outbox as module
+from gateway import throttle
+from gateway.app import Gateway, assemble
+from gateway.carriers.africastalking import NAME, AfricasTalking
+from gateway.outbox import Outbox, back_off, decide
+from gateway.records import Later, Never, OutboundMessage, Report, Sent, Unsure
+from gateway.settings import Settings
+from gateway.store.queue import Queue
+from gateway.store.sql import Outgoing, millis
+from gateway.throttle import Breaker, Bucket
+from tests import town
+from tests.conftest import Clock
+from tests.emulators.africastalking import API_KEY, Emulator
+
+PHONE = "+915550000002"
+
+
+class Post:
+    """A store, a carrier with an emulator behind it, and a clerk whose clock only the test moves."""
+
+    def __init__(self, settings: Settings, emulator: Emulator, clock: Clock) -> None:
+        self.settings, self.emulator, self.clock = settings, emulator, clock
+        self.gateway = assemble(settings)
+        self.store = self.gateway.store
+        self.queue = Queue(self.store)
+        self.carrier = AfricasTalking(settings)
+
+    def put(self, text: str = "hello", phone: str = PHONE, **more: Any) -> int:
+        """Into the outbox; its id."""
+        now = self.clock()
+        message = replace(Outgoing(phone, text, "gsm7", 1, "bill.show/en", NAME, "live", "must_arrive", now, now), **more)
+        with self.store.write():
+            self.store.enqueue([message])
+        return int(self.store.database.rows("select max(id) from outbox")[0][0])
+
+    def outbox(self, **changed: Any) -> Outbox:
+        rules = replace(self.settings.sending(), **changed)
+        return Outbox(self.store, self.carrier, rules, senders=4, wake=threading.Event(), clock=self.clock)
+
+    def work(self, until: Callable[[], bool], **changed: Any) -> None:
+        """Run the worker until something holds."""
+        outbox, stop = self.outbox(**changed), threading.Event()
+        thread = threading.Thread(target=outbox.run, args=(stop,))
+        thread.start()
+        try:
+            patiently(until)
+        finally:
+            stop.set()
+            outbox.wake.set()
+            thread.join()
+
+    def states(self) -> list[str]:
+        return [row[0] for row in self.store.database.rows("select state from outbox order by id")]
+
+    def row(self, id_: int, what: str) -> Any:
+        return self.store.database.rows(f"select {what} from outbox where id = ?", (id_,))[0][0]
+
+    def settled(self) -> bool:
+        return not {"waiting", "sending"} & {*self.states()}
+
+
+def patiently(until: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if until():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came to that")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def post(settings: Settings, emulator: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
+    monkeypatch.setattr(throttle, "FIRST_REST", 0.05)
+    monkeypatch.setattr(throttle, "LONGEST_REST", 0.1)
+    changed = settings.model_dump() | {
+        "at_base_url": emulator.url, "at_api_key": API_KEY, "send_timeout": 0.4, "sends_per_second": 2000, "report_wait_seconds": 0,
+    }  # fmt: skip
+    made = Post(Settings.model_validate(changed), emulator, clock)
+    yield made
+    made.store.close()
+
+
+# --- what becomes of a message ----------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_sent_once(post: Post) -> None:
+    for number in range(40):
+        post.put(f"text {number}", f"+9155500001{number:02d}")
+    post.work(post.settled)
+    assert sorted(one.text for one in post.emulator.taken) == sorted(f"text {number}" for number in range(40))
+    assert {*post.states()} == {"sent"}
+    assert post.queue.parts_spent(post.clock()) == (40, 40)
+
+
+def test_later_comes_again_and_arrives(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.days = ["code 500", "http 503", "reset", "http 429"]
+    id_ = post.put(delivery="must_arrive")
+    post.work(post.settled)
+    assert len(post.emulator.taken) == 1
+    assert post.row(id_, "attempts") == 5
+
+
+@pytest.mark.parametrize(
+    ("delivery", "taken", "state"), [("once", 1, "unknown"), ("must_arrive", 2, "sent"), ("fresh", 2, "sent")]
+)
+def test_the_delivery_class_decides_what_a_time_out_does(
+    post: Post, delivery: str, taken: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The carrier took it, and its answer never came."""
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.days = ["late"]
+    post.put(delivery=delivery, fresh_for=timedelta(minutes=10) if delivery == "fresh" else None)
+    post.work(post.settled)
+    assert post.states() == [state]
+    assert len(post.emulator.taken) == taken
+
+
+def test_what_is_no_longer_fresh_is_not_sent_again(post: Post) -> None:
+    post.emulator.days = ["late"]
+    post.put(delivery="fresh", fresh_for=timedelta(seconds=1))
+    post.work(post.settled, report_wait=timedelta(minutes=2))
+    assert post.states() == ["unknown"]
+    assert len(post.emulator.taken) == 1
+
+
+def test_a_carrier_that_never_answers_gets_one_message_three_times_at_most(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.every_day = "garbage"
+    post.put()
+    post.work(post.settled)
+    assert post.states() == ["unknown"]
+    assert len(post.emulator.taken) == module.MOST_UNSURE
+
+
+def test_never_is_never(post: Post) -> None:
+    post.emulator.days = ["code 406"]
+    id_ = post.put()
+    post.work(post.settled)
+    assert (post.states(), post.row(id_, "note")) == (["failed"], "UserInBlacklist")
+    assert post.emulator.calls == 1
+
+
+# --- delivery reports -------------------------------------------------------------------------------------------------
+
+
+def report(taken: Any, status: str, state: Any) -> Report:
+    return Report(NAME, taken.reference, status, state, phone=taken.phone)
+
+
+def test_reports_move_a_message_forward_only(post: Post) -> None:
+    post.put()
+    post.work(post.settled)
+    (taken,) = post.emulator.taken
+    seen = []
+    for status, state in [
+        ("Sent", "sent"),
+        ("Success", "delivered"),
+        ("Success", "delivered"),
+        ("Sent", "sent"),
+        ("Odd", "unknown"),
+        ("Failed", "failed"),
+    ]:
+        post.queue.report(report(taken, status, state), post.clock())
+        seen += post.states()
+    assert seen == ["sent", *["delivered"] * 5]
+
+
+def test_a_report_may_overtake_the_answer(post: Post) -> None:
+    """The carrier reports before it answers, so before we know its id."""
+    post.emulator.days = ["slow"]
+    id_ = post.put()
+
+    def report_when_taken() -> bool:
+        if post.emulator.taken and not post.store.database.rows("select 1 from delivery"):
+            post.queue.report(report(post.emulator.taken[0], "Success", "delivered"), post.clock())
+        return post.settled()
+
+    post.work(report_when_taken)
+    assert post.row(id_, "state") in ("sent", "delivered")
+    post.queue.report(report(post.emulator.taken[0], "Success", "delivered"), post.clock())
+    assert post.states() == ["delivered"]
+
+
+def test_a_report_settles_what_a_time_out_left_open(post: Post) -> None:
+    """The answer never came, but the report did: it is not sent again."""
+    post.emulator.days = ["late"]
+    id_ = post.put()
+    post.work(lambda: post.row(id_, "unsure") == 1, report_wait=timedelta(minutes=2))
+    assert post.states() == ["waiting"]
+    post.queue.report(report(post.emulator.taken[0], "Success", "delivered"), post.clock())
+    assert post.states() == ["delivered"]
+    post.clock.wait(timedelta(minutes=5))
+    post.outbox().turn()
+    assert len(post.emulator.taken) == 1
+
+
+def test_the_report_may_come_before_the_time_out(post: Post) -> None:
+    post.emulator.days = ["late"]
+    id_ = post.put()
+
+    def report_when_taken() -> bool:
+        if post.emulator.taken and post.row(id_, "state") == "sending":
+            post.queue.report(report(post.emulator.taken[0], "Sent", "sent"), post.clock())
+        return post.settled()
+
+    post.work(report_when_taken, report_wait=timedelta(minutes=2))
+    assert post.states() == ["sent"]
+    assert len(post.emulator.taken) == 1
+
+
+def test_a_report_nobody_knows_is_kept(post: Post) -> None:
+    assert post.queue.report(Report(NAME, "ATXid_0", "Success", "delivered", phone="+915559999999"), post.clock()) == []
+    assert post.store.count("delivery") == 1
+
+
+# --- the rules of sending ---------------------------------------------------------------------------------------------
+
+
+def taken_by(post: Post, **changed: Any) -> list[str]:
+    """What one turn of the clerk hands to the senders."""
+    post.outbox(**changed).turn()
+    return [row[0] for row in post.store.database.rows("select text from outbox where state = 'sending' order by id")]
+
+
+def test_answers_leave_before_bulk(post: Post) -> None:
+    for number in range(100):
+        post.put(f"bill {number}", f"+9155500002{number:02d}", lane="bulk")
+    post.put("notice", lane="notice")
+    post.put("answer")
+    assert taken_by(post) == ["bill 0", "notice", "answer"]  # four senders, one of them never for bulk
+
+
+def test_a_call_that_hangs_holds_up_nobody(post: Post) -> None:
+    post.emulator.days = ["hang"]
+    for number in range(30):
+        post.put(f"text {number}", f"+9155500001{number:02d}")
+    changed = AfricasTalking(Settings.model_validate(post.settings.model_dump() | {"send_timeout": 8}))
+    post.carrier = changed
+    post.work(lambda: len(post.emulator.taken) == 29)
+    assert post.states().count("sending") <= 1
+
+
+def test_bulk_never_takes_the_last_senders(post: Post) -> None:
+    """All of the carrier's calls are slow, and thousands of bills are due: an answer finds a sender at once."""
+    post.emulator.every_day = "slow"
+    for number in range(60):
+        post.put(f"bill {number}", f"+9155500003{number:02d}", lane="bulk")
+
+    def answer() -> bool:
+        if len(post.emulator.taken) >= 3 and len(post.states()) == 60:
+            post.put("answer")
+        return "answer" in [one.text for one in post.emulator.taken]
+
+    post.work(answer)
+    assert [one.text for one in post.emulator.taken].index("answer") < 12
+
+
+def test_quiet_hours_hold_what_nobody_asked_for(post: Post) -> None:
+    post.clock.now = town.BEGIN.replace(hour=16, minute=0)  # 21:30 in India
+    bill = post.put("bill", lane="bulk", waits=True)
+    post.put("answer", "+915550000003")
+    assert taken_by(post) == ["answer"]
+    due = post.row(bill, "due_at")
+    assert due == millis(town.BEGIN.replace(hour=2, minute=30) + timedelta(days=1))  # 8:00
+    post.clock.now = datetime.fromtimestamp(due / 1000, post.clock.now.tzinfo)
+    assert "bill" in taken_by(post)
+
+
+@pytest.mark.parametrize(
+    ("here", "ends"),
+    [
+        ("20:59", None),
+        ("21:00", "08:00"),
+        ("23:59", "08:00"),
+        ("00:00", "08:00"),
+        ("07:59", "08:00"),
+        ("08:00", None),
+        ("12:00", None),
+    ],
+)
+def test_quiet_hours(post: Post, here: str, ends: str | None) -> None:
+    hour, minute = map(int, here.split(":"))
+    now = datetime(2026, 5, 25, hour, minute, tzinfo=throttle.INDIA)
+    end = post.settings.sending().end_of_quiet(now)
+    assert (end.strftime("%H:%M") if end else None) == ends
+    assert end is None or timedelta(0) < end - now <= timedelta(hours=11)
+
+
+def test_the_cap_holds_equal_texts_whoever_sends_them(post: Post) -> None:
+    for _ in range(7):
+        post.put("the same")
+    post.put("another")
+    post.work(post.settled)
+    assert post.states().count("held") == 2
+    assert len(post.emulator.taken) == 6
+    post.clock.wait(timedelta(minutes=31))
+    post.put("the same")
+    post.work(post.settled)
+    assert post.states()[-1] == "sent"
+
+
+def test_the_cap_of_a_day(post: Post) -> None:
+    for number in range(32):
+        post.put(f"text {number}")
+    post.work(post.settled)
+    assert post.states().count("held") == 2
+    post.clock.wait(timedelta(hours=25))
+    post.put("tomorrow")
+    post.work(post.settled)
+    assert post.states()[-1] == "sent"
+
+
+def test_the_budget_stops_bulk_only_and_says_so(post: Post) -> None:
+    for number in range(6):
+        post.put(f"bill {number}", f"+9155500002{number:02d}", lane="bulk", parts=2)
+    post.work(lambda: bool(post.queue.alarms()), parts_an_hour=4)
+    (alarm,) = post.queue.alarms()
+    assert (alarm.kind, alarm.name) == ("budget", "parts")
+    assert "bulk waits" in alarm.why
+    post.put("answer")
+    post.work(lambda: post.states()[-1] == "sent", parts_an_hour=4)
+    assert post.states().count("waiting") >= 1
+    post.clock.wait(timedelta(hours=1))
+    post.work(post.settled, parts_an_hour=100)
+    assert post.queue.alarms() == []
+
+
+def test_our_own_fault_stops_the_queue_of_its_template(post: Post) -> None:
+    post.emulator.days = ["code 402"]
+    first = post.put("one", template="sms.bill/hi")
+    post.work(lambda: bool(post.queue.alarms()))
+    post.put("two", template="sms.bill/hi")
+    post.put("three", template="sms.bill/en")
+    post.work(post.settled)
+    assert post.states() == ["stopped", "stopped", "sent"]
+    (alarm,) = post.queue.alarms()
+    assert (alarm.kind, alarm.name, alarm.why) == ("template", "sms.bill/hi", "InvalidSenderId")
+    with post.store.write():
+        assert post.queue.end_alarm("template", "sms.bill/hi", post.clock())
+    post.work(post.settled)
+    assert (post.states(), post.row(first, "attempts")) == (["sent"] * 3, 2)
+
+
+def test_information_stops_where_it_is_not_wanted(post: Post) -> None:
+    with post.store.write():
+        post.store.mute(PHONE, True, post.clock(), "word")
+    post.put("reminder", lane="bulk", information=True)
+    post.put("answer")
+    post.put("reminder", "+915550000003", lane="bulk", information=True)
+    post.work(post.settled)
+    assert post.states() == ["dropped", "sent", "sent"]
+
+
+def test_an_empty_balance_holds_the_carrier(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "FIRST_REST", 60.0)
+    post.emulator.days = ["code 405"]
+    for number in range(5):
+        post.put(f"text {number}")
+    post.work(lambda: bool(post.queue.alarms()))
+    (alarm,) = post.queue.alarms()
+    assert (alarm.kind, alarm.name) == ("carrier", NAME)
+    calls = post.emulator.calls
+    outbox = post.outbox()
+    outbox._breaker.failed(time.monotonic(), pause=True)
+    post.put("answer")
+    assert outbox.turn() is False
+    assert post.emulator.calls == calls
+
+
+def test_a_carrier_in_trouble_is_left_alone_and_tried_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.days = ["http 503"] * 12
+    for number in range(10):
+        post.put(f"text {number}")
+    post.work(post.settled)
+    assert {*post.states()} == {"sent"}
+    assert len(post.emulator.taken) == 10
+    assert post.queue.alarms() == []
+
+
+def test_breaker() -> None:
+    breaker = Breaker()
+    for _ in range(throttle.FAILURES - 1):
+        breaker.failed(0, pause=False)
+    assert breaker.room(0, 0) is None
+    breaker.failed(0, pause=False)
+    assert breaker.room(4.9, 0) == 0
+    assert breaker.room(5, 0) == 1  # one tries
+    assert breaker.room(5, 1) == 0  # while it is out, no other
+    breaker.failed(6, pause=False)
+    assert breaker.room(15.9, 0) == 0  # and now it rests twice as long
+    assert breaker.room(16, 0) == 1
+    breaker.ok(10)  # it was under way
+    assert breaker.room(10, 0) == 0
+    breaker.ok(16)
+    assert breaker.room(16, 3) is None
+
+
+def test_bucket() -> None:
+    bucket = Bucket(50)
+    sent, at = 0, 100.0
+    while at < 110:
+        level = bucket.level(at)
+        bucket.spend(level)
+        sent += level
+        at += 0.05
+    assert 490 <= sent <= 511
+
+
+def test_bulk_is_spread_over_a_feeder(gateway: Gateway, clock: Clock) -> None:
+    """`one`, `son` and `neighbour` live behind F1, `average` behind F2; it is 20:59:58 in India."""
+    clock.now = town.BEGIN.replace(hour=15, minute=29, second=58)
+    with gateway.store.write():
+        due = [gateway.pen._slot(town.PHONES[who], clock()) for who in ("one", "average", "son", "neighbour", "new")]
+    gap, tomorrow = timedelta(seconds=1), town.BEGIN.replace(hour=2, minute=30) + timedelta(days=1)
+    assert due == [clock(), clock(), clock() + gap, tomorrow, clock()]
+
+
+# --- workers that die, clocks that jump -------------------------------------------------------------------------------
+
+
+def test_what_a_dead_worker_held_is_settled_by_its_class(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    for delivery in ("once", "must_arrive"):
+        post.put(delivery, delivery=delivery)
+    assert taken_by(post) == ["once", "must_arrive"]  # taken, and then its worker died
+    post.work(post.settled, lease=timedelta(seconds=0.2))
+    assert post.states() == ["unknown", "sent"]
+
+
+def test_a_worker_that_was_given_up_may_still_bring_the_answer(post: Post) -> None:
+    post.put()
+    (message,) = [message for _, message in (post.outbox().turn(), *post.queue.out(NAME))[1:]]
+    now = post.clock()
+    with post.store.write():
+        assert post.queue.settle(message, Unsure("its sender died"), now, "waiting", now + timedelta(minutes=2))
+        assert post.queue.settle(message, Sent("ATXid_1"), now, "sent", None)
+        assert not post.queue.settle(message, Later("late"), now, "waiting", now)
+    assert post.states() == ["sent"]
+
+
+def test_a_clock_that_jumps_ahead_makes_nobody_dead(post: Post) -> None:
+    """Another worker is sending when the clock is set a day ahead: its message is not sent again."""
+    post.put()
+    other = post.outbox()
+    other.turn()
+    post.clock.wait(timedelta(days=1))
+    mine = post.outbox()
+    for _ in range(3):
+        mine._watch_at = 0
+        mine.turn()
+    assert post.states() == ["sending"]
+
+
+def test_a_clock_set_back_starves_nobody(post: Post) -> None:
+    post.clock.wait(timedelta(days=4000))
+    post.put("written in the future")
+    post.put("bill", "+915550000003", lane="bulk")
+    post.clock.now = town.BEGIN
+    scheduled = post.put("scheduled", "+915550000004", lane="notice", due_at=post.clock() + timedelta(days=2))
+    post.work(lambda: len(post.emulator.taken) == 2)
+    assert post.row(scheduled, "state") == "waiting"
+
+
+def test_the_database_may_be_away_for_a_while(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent is written down when it is back, and not sent twice."""
+    post.put()
+    real, failures = post.queue.settle.__func__, iter(range(3))  # type: ignore[attr-defined]
+
+    def settle(self: Queue, *args: Any) -> bool:
+        if next(failures, None) is not None:
+            raise OSError("disk full")
+        return bool(real(self, *args))
+
+    monkeypatch.setattr(Queue, "settle", settle)
+    post.work(post.settled)
+    assert post.states() == ["sent"]
+    assert len(post.emulator.taken) == 1
+
+
+def test_stopping_lets_senders_finish(post: Post) -> None:
+    post.emulator.every_day = "slow"
+    for number in range(4):
+        post.put(f"text {number}")
+    post.work(lambda: post.states().count("sending") == 4)
+    assert post.states() == ["sent"] * 4
+
+
+def test_workers_stopped_and_started_again_send_each_once(post: Post) -> None:
+    """Real processes, several at once, ended while they send."""
+    post.emulator.latency = 0.01
+    for number in range(300):
+        post.put(f"bill {number}", f"+915550001{number:03d}", due_at=post.clock() - timedelta(days=1))
+    environment = {
+        "GATEWAY_DATABASE": post.settings.database, "GATEWAY_AT_USERNAME": "sandbox", "GATEWAY_AT_API_KEY": API_KEY,
+        "GATEWAY_AT_BASE_URL": post.emulator.url, "GATEWAY_WEBHOOK_SECRETS": json.dumps(["0123456789abcdef0123456789abcdef"]),
+        "GATEWAY_SENDS_PER_SECOND": "500", "GATEWAY_LOG_LEVEL": "error",
+        "PYTHONPATH": os.getcwd() if os.path.isdir("gateway") else os.path.dirname(os.path.dirname(__file__)),
+    }  # fmt: skip
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "gateway", "worker"], env={**os.environ, **environment})
+
+    workers = [start(), start()]
+    try:
+        for goal in (60, 150):
+            patiently(lambda goal=goal: len(post.emulator.taken) >= goal)  # type: ignore[misc]
+            victim = workers.pop(0)
+            victim.send_signal(signal.SIGTERM)
+            assert victim.wait(timeout=10) == 0
+            workers.append(start())
+        patiently(post.settled)
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(timeout=10)
+    assert sorted(one.text for one in post.emulator.taken) == sorted(f"bill {number}" for number in range(300))
+
+
+# --- the table of decisions -------------------------------------------------------------------------------------------
+
+
+def test_decisions(settings: Settings, clock: Clock) -> None:
+    rules, now = settings.sending(), clock()
+    message = OutboundMessage(1, PHONE, "x", "gsm7", 1, "a.b/en", NAME, "live", "must_arrive", 1, now)
+    assert decide(message, Sent("a"), now, rules) == ("sent", None)
+    assert decide(message, Never("a"), now, rules) == ("failed", None)
+    assert decide(message, Never("a", alarm=True), now, rules) == ("stopped", None)
+    assert decide(replace(message, attempt=module.MOST_TRIES), Later("a"), now, rules) == ("failed", None)
+    assert decide(replace(message, attempt=module.MOST_TRIES), Unsure("a"), now, rules) == ("unknown", None)
+    state, again = decide(message, Unsure("a"), now, rules)
+    assert state == "waiting"
+    assert again
+    assert again - now >= rules.report_wait
+
+
+def test_waits_grow_and_are_never_the_same() -> None:
+    for attempt in range(1, 70):
+        wait = back_off(attempt)
+        assert module.FIRST_WAIT / 2 <= wait <= module.LONGEST_WAIT
+    assert len({back_off(20) for _ in range(10)}) == 10
