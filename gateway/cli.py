@@ -17,8 +17,11 @@ import uvicorn
 from pydantic import SecretStr
 
 from gateway.app import Gateway, assemble, make_app
+from gateway.backup import backup_command, restore_command
+from gateway.check import check_command
 from gateway.hop import now_utc
 from gateway.settings import BadSetting, Settings, load
+from gateway.store import Store, open_store
 from gateway.templates import export_sheet, import_sheet, open_registry
 
 P = ParamSpec("P")
@@ -143,6 +146,23 @@ def release() -> None:
     """Bring the database up to date (run once before a new version starts)."""
     gateway = _gateway()
     click.echo(f"{gateway.store.database.name}: up to date")
+
+
+def _store() -> Store:
+    """The store alone, for commands that need nothing else."""
+    return open_store(_setting("database"))
+
+
+def _setting(name: str) -> str:
+    try:
+        return str(getattr(load(), name))
+    except BadSetting as error:
+        raise SystemExit(f"gateway: {error}") from None
+
+
+main.add_command(check_command(_store))
+main.add_command(backup_command(_store))
+main.add_command(restore_command(lambda: _setting("database")))
 
 
 @main.command()

@@ -19,7 +19,7 @@ def connect(url: str) -> Database:
         raise ValueError(
             f"database: {scheme or url}:// is not known; write sqlite:///path/to/file.db or postgresql://user@host/name"
         )
-    return SQLite(path[1:] if path.startswith("/") and not path.startswith("//") else path)
+    return SQLite(path.removeprefix("/"))
 
 
 def open_store(url: str) -> Store:

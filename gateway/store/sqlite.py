@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -118,6 +121,64 @@ class SQLite:
         """Statements have no time limit here."""
         return nullcontext()
 
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    def integrity(self) -> list[str]:
+        """What is wrong with the file itself; empty if nothing is."""
+        lines = [row[0] for row in self.rows("pragma quick_check(10)")]
+        return [] if lines == ["ok"] else lines
+
+    def backup(self, path: Path) -> None:
+        """Copy the database as of now to `path` while it is in use. One step, because a copy in several begins anew at every
+        commit in between; writers go on, only the WAL cannot be emptied for that long. Raises FileExistsError."""
+        if path.exists():
+            raise FileExistsError(f"{path} exists already; name another file")
+        part = path.with_name(f"{path.name}.part")
+        part.unlink(missing_ok=True)
+        copy = sqlite3.connect(part)
+        try:
+            self.connection.backup(copy)
+            copy.execute("pragma journal_mode=delete")  # one file, which can be moved about
+        finally:
+            copy.close()
+        os.chmod(part, 0o600)
+        _make_durable(part)
+        part.rename(path)
+        _make_durable(path.parent)
+
+    def stage(self, path: Path) -> SQLite:
+        """A backup as a database of its own beside this one: what is to be looked at before it takes this one's place."""
+        staged = SQLite(f"{self.path}.part")
+        staged.discard()
+        shutil.copyfile(path, staged.path)
+        os.chmod(staged.path, 0o600)
+        return staged
+
+    def replace_with(self, staged: SQLite, *, replace: bool) -> Path | None:
+        """Let a staged database take this one's place; with `replace` the one that was there is put aside, and named.
+        Raises FileExistsError without `replace`, and ValueError while a process has the database open."""
+        staged.close()
+        self.close()
+        target, before = Path(self.path), None
+        if target.exists():
+            if not replace:
+                raise FileExistsError(f"{target} exists; `--replace` puts it aside first")
+            _empty_wal(target)
+            before = target.with_name(f"{target.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        _empty_wal(Path(staged.path))
+        _make_durable(Path(staged.path))
+        if before is not None:
+            target.rename(before)
+        Path(staged.path).rename(target)
+        _make_durable(target.parent)
+        return before
+
+    def discard(self) -> None:
+        """Delete the files of a staged database."""
+        self.close()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
     # --- what sqlite-utils does for us: bulk, search, upkeep ----------------------------------------------------------
 
     @property
@@ -139,3 +200,21 @@ class SQLite:
         query = " ".join(f'"{term}"*' for term in terms)
         sql = "select c.account from consumer_fts f join consumer c on c.rowid = f.rowid where consumer_fts match ? limit ?"
         return [row[0] for row in self.rows(sql, (query, limit))]
+
+
+def _empty_wal(path: Path) -> None:
+    """Write what is left in the WAL into the file, so that the file is all there is. Leaving WAL mode is refused while anybody else has it open."""
+    with closing(sqlite3.connect(path, timeout=1)) as connection:
+        try:
+            connection.execute("pragma journal_mode=delete")
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"{path} is in use: stop the gateway first ({error})") from error
+
+
+def _make_durable(path: Path) -> None:
+    """Sync a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,68 @@
+"""People who talk: whole conversations as the inbounds a carrier would bring, and a hop over a store to answer them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from hashlib import sha256
+
+from flows.verhoeff import with_check_digit
+from gateway.carriers.phone import Phone
+from gateway.hop import Hop, now_utc
+from gateway.records import Inbound
+from gateway.settings import Settings
+from gateway.store import Store
+from messages import Voice
+from messages.understand import Ear
+from tests import town
+
+#: USSD sessions of a phone whose language is chosen and which has one account, as inputs after dialling.
+SESSIONS = (
+    ("3", "1", "1", "4378", "1"),  # a meter that stopped
+    ("5", "1", "2"),  # the transformer burnt yesterday
+    ("6",),  # the bill
+    ("4", "1", "5000", "1"),
+    ("2", "1", "1"),
+    ("1", "1", "2", "802101", "1"),
+    ("7",),
+    ("3", "9", "8", "0", "2", "1", "000", "2"),
+    ("x", "?", "0", "0"),
+)
+WORDS = ("BILL", "METER", "METER band", "STATUS", "HELP", "TRANS", "bijli nahi hai", "?", "9999", "LANG", "1", "STOP", "START")
+
+
+def make_hop(settings: Settings, store: Store, clock: Callable[[], datetime] = now_utc, first_ticket: int = 0) -> Hop:
+    """The hop as the gateway makes it, with the phone as its only carrier; with `first_ticket` the tickets are countable."""
+    policy, ear = settings.policy(), Ear(settings.ca_pattern)
+    hop = Hop(store, Voice(settings.house()), ear, policy, {"phone": Phone(settings)}, clock)
+    if not first_ticket:
+        return hop
+    tickets = (with_check_digit(str(n)) for n in itertools.count(first_ticket))
+    return Hop(hop.store, hop.voice, hop.ear, hop.policy, hop.carriers, clock, lambda: next(tickets))
+
+
+def ussd(phone: str, session: str, text: str, at: datetime, *, carrier: str = "phone", lost: bool = False) -> Inbound:
+    """A hop of a USSD session, numbered as the carriers do."""
+    place = f"{session}/{text.count('*') + bool(text)}/{sha256(text.encode()).hexdigest()[:16]}"
+    return Inbound(place, carrier, phone, "ussd", text, at, session, lost=lost)
+
+
+def conversations(phone: str, chance: random.Random, at: datetime) -> Iterator[Inbound]:
+    """Endless hops of one phone: a language first, then sessions and messages by chance."""
+    first = f"s-{phone[-4:]}-0"
+    for text in ("", "2", "2*1"):
+        yield ussd(phone, first, text, at, lost=bool(text))
+    for number in itertools.count(1):
+        if chance.random() < 0.3:
+            yield Inbound(f"m-{phone[-4:]}-{number}", "phone", phone, "sms", chance.choice(WORDS), at)
+            continue
+        session, said = f"s-{phone[-4:]}-{number}", ""
+        yield ussd(phone, session, "", at)
+        for one in chance.choice(SESSIONS):
+            said = f"{said}*{one}" if said else one
+            yield ussd(phone, session, said, at, lost=True)
+
+
+PHONES = tuple(town.PHONES.values())

@@ -1,0 +1,124 @@
+"""A backup taken while hops come in is whole; nothing broken or in use is put in the database's place."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.backup import backup_command, restore, restore_command
+from gateway.check import check
+from gateway.hop import Hop, now_utc
+from gateway.settings import load
+from gateway.store import open_store
+from tests import town
+from tests.talking import PHONES, conversations, make_hop
+
+
+def talk(hop: Hop, hops: int, seed: int = 0) -> None:
+    """Conversations of the whole town; another seed is another town's worth of them."""
+    talks = [conversations(phone, random.Random(seed + number), town.BEGIN) for number, phone in enumerate(PHONES)]
+    for group in islice(zip(*talks, strict=True), hops):
+        hop.serve(group)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/town.db"
+    store = open_store(url)
+    town.build(store)
+    store.close()
+    return url
+
+
+def test_a_backup_while_hops_come_in_is_whole_and_holds_what_was_answered_before(url: str, tmp_path: Path) -> None:
+    store = open_store(url)
+    hop = make_hop(load(demo=True), store)
+    talk(hop, 20)
+    before = store.count("inbound")
+    stop, served = threading.Event(), threading.Event()
+
+    def keep_talking() -> None:
+        phones = (f"+9155512{number:05d}" for number in range(100_000))
+        while not stop.is_set():
+            hop.serve([next(conversations(next(phones), random.Random(1), town.BEGIN))])
+            served.set()
+        store.close()
+
+    talker = threading.Thread(target=keep_talking)
+    talker.start()
+    served.wait()
+    try:
+        ran = CliRunner().invoke(backup_command(lambda: open_store(url)), [str(tmp_path / "copy.db")])
+        served.clear()
+        assert served.wait(10), "the hops went on"
+    finally:
+        stop.set()
+        talker.join()
+    assert (ran.exit_code, ran.output.startswith(f"{tmp_path}/copy.db: ")) == (0, True), ran.output
+    after = store.count("inbound")
+    store.close()
+
+    moved = restore(url, tmp_path / "copy.db", replace=True)
+    restored = open_store(url)
+    assert before < restored.count("inbound") <= after
+    assert check(restored, town.BEGIN) == []
+    assert moved is not None
+    assert open_store(f"sqlite:///{moved}").count("inbound") == after, "what was there before is kept whole"
+
+
+def test_the_backup_is_one_private_file_and_overwrites_none(url: str, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    command = backup_command(lambda: open_store(url))
+    assert CliRunner().invoke(command, [str(target)]).exit_code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.glob("copy.db*")] == ["copy.db"]
+    again = CliRunner().invoke(command, [str(target)])
+    assert (again.exit_code, again.output) == (1, f"gateway: {target} exists already; name another file\n")
+
+
+def test_restore_refuses_to_replace_unasked(url: str, tmp_path: Path) -> None:
+    open_store(url).database.backup(tmp_path / "copy.db")
+    ran = CliRunner().invoke(restore_command(lambda: url), [str(tmp_path / "copy.db")])
+    assert (ran.exit_code, ran.output) == (1, f"gateway: {tmp_path}/town.db exists; `--replace` puts it aside first\n")
+
+
+def test_restore_into_nothing(url: str, tmp_path: Path) -> None:
+    open_store(url).database.backup(tmp_path / "copy.db")
+    elsewhere = f"sqlite:///{tmp_path}/new/place.db"
+    ran = CliRunner().invoke(restore_command(lambda: elsewhere), [str(tmp_path / "copy.db")])
+    assert ran.exit_code == 0, ran.output
+    assert open_store(elsewhere).count("consumer") == len(town.CONSUMERS)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir() if path.suffix == ".part") == []
+
+
+def test_restore_refuses_while_the_gateway_runs(url: str, tmp_path: Path) -> None:
+    running = open_store(url)
+    running.database.backup(tmp_path / "copy.db")
+    with pytest.raises(ValueError, match="is in use: stop the gateway first"):
+        restore(url, tmp_path / "copy.db", replace=True)
+    assert running.count("consumer") == len(town.CONSUMERS)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_restore_refuses_what_is_broken(url: str, tmp_path: Path) -> None:
+    store = open_store(url)
+    talk(make_hop(load(demo=True), store), 20)
+    store.database.backup(tmp_path / "copy.db")
+    store.close()
+    whole = (tmp_path / "copy.db").read_bytes()
+    (tmp_path / "cut.db").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.db").write_text("no database at all, only some words\n" * 200)
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        copy.execute("update link set account = 'gone' where phone = ?", (PHONES[1],))
+    copy.close()
+    for name, why in (("cut", "no backup that can be read|not hold together"), ("text", "no backup"), ("copy", "link.account")):
+        with pytest.raises(ValueError, match=why):
+            restore(url, tmp_path / f"{name}.db", replace=True)
+    assert check(open_store(url), now_utc()) == []
+    assert not list(tmp_path.glob("*.part*"))

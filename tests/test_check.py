@@ -1,0 +1,86 @@
+"""`gateway check` finds what does not hold, says where, and names nobody."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.check import check, check_command
+from gateway.settings import load
+from gateway.store import Store, open_store
+from gateway.store.invariants import INVARIANTS
+from tests import town
+from tests.talking import PHONES, conversations, make_hop
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The small town after half a thousand hops."""
+    store = open_store(f"sqlite:///{tmp_path}/town.db")
+    town.build(store)
+    hop = make_hop(load(demo=True), store)
+    talks = [conversations(phone, random.Random(number), town.BEGIN) for number, phone in enumerate(PHONES)]
+    for group in islice(zip(*talks, strict=True), 50):
+        hop.serve(group)
+    return store
+
+
+#: What is done behind the gateway's back, and the invariant that notices.
+DAMAGE = {
+    "inbound.answered": "delete from outbox where inbound = (select min(inbound) from outbox where inbound like 'm-%')",
+    "inbound.reason": "update inbound set page = '' where id = (select min(id) from inbound)",
+    "inbound.filed": "delete from request where ticket = (select min(ticket) from request)",
+    "inbound.joined": "delete from report where ticket in (select ticket from request where service = 'transformer')",
+    "reply.once": """insert into outbox (phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created, inbound)
+        select phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created, inbound
+        from outbox where inbound <> '' order by id limit 1""",
+    "outbox.state": "update outbox set state = 'lost' where id = (select min(id) from outbox)",
+    "outbox.stuck": "update outbox set state = 'sending', worker = 'w', attempts = 1, leased_until = 1 where id = (select min(id) from outbox)",
+    "request.source": "update request set inbound = 'nowhere' where ticket = (select min(ticket) from request)",
+    "request.history": "insert into event (ticket, at, what, who) select ticket, 0, 'submitted', '' from request limit 1",
+    "request.reports": "update request set reports = reports + 1 where ticket = (select min(ticket) from request)",
+    "request.open": "update request set state = 'done' where ticket = (select min(ticket) from request where open = 1)",
+    "request.account": "update request set account = '999999999' where ticket = (select max(ticket) from request where account <> '')",
+    "link.account": "update link set account = '999999999' where phone = '+915550000002'",
+    "told.until": """insert into told (phone, kind, account, ref, at, until)
+        values ('+915550000002', 'disconnection', '', '', 0, 99999999999999)""",
+    "conversation.state": """update conversation set data = replace(data, '"flow":"', '"flow":"gone_') where phone = '+915550000002'""",
+    "conversation.source": "delete from inbound where phone = '+915550000002' and channel = 'ussd'",
+    "conversation.readable": "update conversation set data = '{' where phone = '+915550000002'",
+    "schema": "delete from migration where name like '0004%'",
+}
+
+
+def test_conversations_leave_nothing_to_find(store: Store) -> None:
+    assert check(store, town.BEGIN) == []
+    assert store.count("inbound") == 550
+    assert store.count("request") >= 15
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found_where_it_is(name: str, store: Store) -> None:
+    with store.write():
+        store.database.run(DAMAGE[name])
+    faults = check(store, town.BEGIN)
+    assert name in {fault.partition(":")[0] for fault in faults}
+    assert not any(phone[3:] in fault for fault in faults for phone in PHONES)
+
+
+def test_every_invariant_has_been_seen_broken() -> None:
+    assert {invariant.name for invariant in INVARIANTS} <= set(DAMAGE)
+
+
+def test_the_command_ends_with_the_verdict(store: Store, tmp_path: Path) -> None:
+    command = check_command(lambda: store)
+    good = CliRunner().invoke(command)
+    assert (good.exit_code, good.output.startswith("everything holds; 550 hops")) == (0, True)
+    with store.write():
+        store.database.run(DAMAGE["link.account"])
+    bad = CliRunner().invoke(command)
+    assert bad.exit_code == 1
+    assert "link.account: +91******0002: the phone is linked to an account that does not exist" in bad.output
+    assert "1 faults" in bad.output
