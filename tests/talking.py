@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
 from flows.verhoeff import with_check_digit
 from gateway.carriers.phone import Phone
 from gateway.hop import Hop, now_utc
+from gateway.pen import Pen
 from gateway.records import Inbound
 from gateway.settings import Settings
 from gateway.store import Store
@@ -35,12 +37,10 @@ WORDS = ("BILL", "METER", "METER band", "STATUS", "HELP", "TRANS", "bijli nahi h
 
 def make_hop(settings: Settings, store: Store, clock: Callable[[], datetime] = now_utc, first_ticket: int = 0) -> Hop:
     """The hop as the gateway makes it, with the phone as its only carrier; with `first_ticket` the tickets are countable."""
-    policy, ear = settings.policy(), Ear(settings.ca_pattern)
-    hop = Hop(store, Voice(settings.house()), ear, policy, {"phone": Phone(settings)}, clock)
-    if not first_ticket:
-        return hop
+    voice, carriers = Voice(settings.house()), {"phone": Phone(settings)}
+    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, Pen(store, voice, carriers), clock)
     tickets = (with_check_digit(str(n)) for n in itertools.count(first_ticket))
-    return Hop(hop.store, hop.voice, hop.ear, hop.policy, hop.carriers, clock, lambda: next(tickets))
+    return replace(hop, ticket=lambda: next(tickets)) if first_ticket else hop
 
 
 def ussd(phone: str, session: str, text: str, at: datetime, *, carrier: str = "phone", lost: bool = False) -> Inbound:

@@ -52,8 +52,8 @@ def test_a_backup_while_hops_come_in_is_whole_and_holds_what_was_answered_before
 
     talker = threading.Thread(target=keep_talking)
     talker.start()
-    served.wait()
     try:
+        assert served.wait(10)
         ran = CliRunner().invoke(backup_command(lambda: open_store(url)), [str(tmp_path / "copy.db")])
         served.clear()
         assert served.wait(10), "the hops went on"
