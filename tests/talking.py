@@ -1,4 +1,4 @@
-"""People who talk: whole conversations as the inbounds a carrier would bring, and a hop over a store to answer them."""
+"""People who talk: whole conversations as the inbounds a carrier would bring, and a gateway to answer them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from flows.verhoeff import with_check_digit
-from gateway.carriers.phone import Phone
-from gateway.hop import Hop, now_utc
-from gateway.pen import Pen
+from gateway.app import Gateway, assemble
+from gateway.hop import now_utc
 from gateway.records import Inbound
-from gateway.settings import Settings
-from gateway.store import Store
-from messages import Voice
-from messages.understand import Ear
+from gateway.settings import load
 from tests import town
 
 #: USSD sessions of a phone whose language is chosen and which has one account, as inputs after dialling.
@@ -35,12 +32,12 @@ SESSIONS = (
 WORDS = ("BILL", "METER", "METER band", "STATUS", "HELP", "TRANS", "bijli nahi hai", "?", "9999", "LANG", "1", "STOP", "START")
 
 
-def make_hop(settings: Settings, store: Store, clock: Callable[[], datetime] = now_utc, first_ticket: int = 0) -> Hop:
-    """The hop as the gateway makes it, with the phone as its only carrier; with `first_ticket` the tickets are countable."""
-    voice, carriers = Voice(settings.house()), {"phone": Phone(settings)}
-    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, Pen(store, voice, carriers), clock)
+def open_gateway(url: str, clock: Callable[[], datetime] = now_utc, first_ticket: int = 0, **settings: Any) -> Gateway:
+    """The product over the database at `url`, with the phone as its carrier; with `first_ticket` the tickets are countable."""
+    gateway = assemble(load(database=url, demo=True, **settings))
     tickets = (with_check_digit(str(n)) for n in itertools.count(first_ticket))
-    return replace(hop, ticket=lambda: next(tickets)) if first_ticket else hop
+    hop = replace(gateway.hop, clock=clock, ticket=(lambda: next(tickets)) if first_ticket else gateway.hop.ticket)
+    return replace(gateway, hop=hop)
 
 
 def ussd(phone: str, session: str, text: str, at: datetime, *, carrier: str = "phone", lost: bool = False) -> Inbound:

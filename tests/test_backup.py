@@ -14,10 +14,9 @@ from click.testing import CliRunner
 from gateway.backup import backup_command, restore, restore_command
 from gateway.check import check
 from gateway.hop import Hop, now_utc
-from gateway.settings import load
 from gateway.store import open_store
 from tests import town
-from tests.talking import PHONES, conversations, make_hop
+from tests.talking import PHONES, conversations, open_gateway
 
 
 def talk(hop: Hop, hops: int, seed: int = 0) -> None:
@@ -37,8 +36,8 @@ def url(tmp_path: Path) -> str:
 
 
 def test_a_backup_while_hops_come_in_is_whole_and_holds_what_was_answered_before(url: str, tmp_path: Path) -> None:
-    store = open_store(url)
-    hop = make_hop(load(demo=True), store)
+    gateway = open_gateway(url)
+    store, hop = gateway.store, gateway.hop
     talk(hop, 20)
     before = store.count("inbound")
     stop, served = threading.Event(), threading.Event()
@@ -107,8 +106,9 @@ def test_restore_refuses_while_the_gateway_runs(url: str, tmp_path: Path) -> Non
 
 
 def test_restore_refuses_what_is_broken(url: str, tmp_path: Path) -> None:
-    store = open_store(url)
-    talk(make_hop(load(demo=True), store), 20)
+    gateway = open_gateway(url)
+    store = gateway.store
+    talk(gateway.hop, 20)
     store.database.backup(tmp_path / "copy.db")
     store.close()
     whole = (tmp_path / "copy.db").read_bytes()

@@ -10,19 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.check import check, check_command
-from gateway.settings import load
-from gateway.store import Store, open_store
+from gateway.store import Store
 from gateway.store.invariants import INVARIANTS
 from tests import town
-from tests.talking import PHONES, conversations, make_hop
+from tests.talking import PHONES, conversations, open_gateway
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """The small town after half a thousand hops."""
-    store = open_store(f"sqlite:///{tmp_path}/town.db")
+    gateway = open_gateway(f"sqlite:///{tmp_path}/town.db")
+    store, hop = gateway.store, gateway.hop
     town.build(store)
-    hop = make_hop(load(demo=True), store)
     talks = [conversations(phone, random.Random(number), town.BEGIN) for number, phone in enumerate(PHONES)]
     for group in islice(zip(*talks, strict=True), 50):
         hop.serve(group)
