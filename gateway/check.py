@@ -14,7 +14,8 @@ import click
 import msgspec
 
 from flows import FLOWS
-from flows.flow import CLOSED, rows_of
+from flows.casework import CLOSED
+from flows.flow import rows_of
 from flows.records import Conversation, Place
 from gateway.hop import now_utc
 from gateway.records import masked

@@ -78,7 +78,7 @@ INVARIANTS = (
     Invariant(
         "request.history",
         "the request's history does not begin with exactly one filing",
-        """select r.ticket from request r left join event e on e.ticket = r.ticket and e.what = 'submitted'
+        """select r.ticket from request r left join event e on e.ticket = r.ticket and e.what in ('filed', 'submitted')
            group by r.ticket having count(e.ticket) <> 1""",
     ),
     Invariant(
