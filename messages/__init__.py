@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from flows.records import Channel, Text
+from flows.records import Channel, Text, replace
 from flows.screens import number_of
 from messages.catalogue import PLAIN, Catalogue, catalogues
 from messages.encoding import ALONE, EACH, Encoding, measure, sms_parts

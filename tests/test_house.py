@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("flows", "messages", "gateway")
 FILES = sorted(path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py"))
 #: What each room may import besides the standard library.
-MAY = {"flows": {"flows", "transitions"}, "messages": {"messages", "flows", "rapidfuzz"}}
+MAY = {"flows": {"flows", "transitions", "msgspec"}, "messages": {"messages", "flows", "rapidfuzz", "msgspec"}}
 #: What a flow never does by itself: the clock, chance, files, the log, the network.
 IMPURE = {"io", "logging", "os", "pathlib", "random", "secrets", "shutil", "socket", "sqlite3", "subprocess", "threading", "time"}
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
