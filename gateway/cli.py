@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -79,14 +81,21 @@ def _build_town(gateway: Gateway) -> None:
         build_town(gateway.store, now_utc(), limits=gateway.hop.policy.limits, progress=progress)
 
 
-def _serve(gateway: Gateway, *, send: bool) -> None:
+def _listen(settings: Settings) -> socket.socket:
+    """The port, taken before anything is promised at it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise BadSetting(
+            f"GATEWAY_PORT: {settings.host}:{settings.port} cannot be listened at ({error.strerror}); name another port"
+        ) from None
+
+
+def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
     """The web server. The access log is off: a webhook's path holds its secret, and it costs a third of the speed."""
-    settings = gateway.settings
-    app = make_app(gateway, send=send)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
+    config = uvicorn.Config(
+        make_app(gateway, send=send),
         access_log=False,
         log_level="warning",
         loop="uvloop",
@@ -94,6 +103,11 @@ def _serve(gateway: Gateway, *, send: bool) -> None:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    if not server.started:
+        raise SystemExit(1)  # uvicorn has said why
 
 
 @main.command()
@@ -101,9 +115,10 @@ def _serve(gateway: Gateway, *, send: bool) -> None:
 def run() -> None:
     """The demo: a town, the web server with the phone page, and sending, all in one process."""
     gateway = _gateway(demo=True)
+    listening = _listen(gateway.settings)
     _build_town(gateway)
     click.echo(f"The phone is at http://{gateway.settings.host}:{gateway.settings.port}/phone/  (stop with Ctrl-C)")
-    _serve(gateway, send=True)
+    _serve(gateway, listening, send=True)
 
 
 @main.command()
@@ -115,7 +130,7 @@ def web() -> None:
         raise BadSetting(
             "no carrier is set: GATEWAY_AT_USERNAME, GATEWAY_AT_API_KEY and GATEWAY_WEBHOOK_SECRETS, or GATEWAY_DEMO=true"
         )
-    _serve(gateway, send=False)
+    _serve(gateway, _listen(gateway.settings), send=False)
 
 
 @main.command()
