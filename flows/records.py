@@ -215,7 +215,8 @@ class Facts(Struct, frozen=True):
 
     `linked` are this phone's accounts, `known` those and any account named in the message or the answers. `requests` are
     the open ones of this phone, of those accounts and of their transformers, and any named by ticket. `feeders` are those
-    that serve a PIN code named in the message or the answers. `guesses` counts today's wrong guesses of this phone.
+    that serve a PIN code named in the message or the answers. `reported` are the tickets this phone has filed or joined, known
+    where a shared request is among `requests`. `guesses` counts today's wrong guesses of this phone.
     """
 
     now: datetime
@@ -227,6 +228,7 @@ class Facts(Struct, frozen=True):
     requests: tuple[Request, ...] = ()
     feeders: Mapping[str, tuple[Feeder, ...]] = field(default_factory=dict)
     contexts: tuple[Context, ...] = ()
+    reported: frozenset[str] = frozenset()
     guesses: int = 0
     opted_out: bool = False
 

@@ -43,10 +43,12 @@ class Track(Flow):
 
     @property
     def own(self) -> tuple[Request, ...]:
-        """The open requests of this phone and of its accounts, newest first."""
-        accounts = {c.account for c in self.facts.linked}
-        mine = (r for r in self.facts.requests if is_open(r) and (r.phone == self.conversation.phone or r.account in accounts))
-        return tuple(sorted(mine, key=lambda r: r.filed, reverse=True))[:6]
+        """The open requests of this phone and of its accounts, and those it has joined, newest first."""
+        accounts, joined = {c.account for c in self.facts.linked}, self.facts.reported
+        own = (
+            r for r in self.facts.requests if r.phone == self.conversation.phone or r.account in accounts or r.ticket in joined
+        )
+        return tuple(sorted(filter(is_open, own), key=lambda r: r.filed, reverse=True))[:6]
 
     def has_open(self) -> bool:
         """Whether there is any."""

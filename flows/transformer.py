@@ -133,7 +133,7 @@ class Transformer(AboutAccount):
         """The open request, and how many have reported with this phone."""
         request = self.reported
         args = dict(self.request_args(request))
-        if request is not None and request.phone != self.conversation.phone:
+        if request is not None and request.ticket not in self.facts.reported:
             args["reports"] = request.reports + 1
         return args
 

@@ -278,14 +278,15 @@ class Hop:
         named = store.consumers([*{account for hop in hops for account in hop.accounts}])
         feeders = store.feeders([*{pin for hop in hops for pin in hop.pins}])
         scopes = [_scope(hop, linked.get(hop.inbound.phone, ()), named, feeders) for hop in hops]
-        requests = _by_what_they_name(
-            store.requests(
-                [scope.phone for scope in scopes],
-                [*{account for scope in scopes for account in scope.consumers}],
-                [*{asset for scope in scopes for asset in scope.assets}],
-                [*{ticket for scope in scopes for ticket in scope.tickets}],
-            )
+        phones = [scope.phone for scope in scopes]
+        found = store.requests(
+            phones,
+            [*{account for scope in scopes for account in scope.consumers}],
+            [*{asset for scope in scopes for asset in scope.assets}],
+            [*{ticket for scope in scopes for ticket in scope.tickets}],
         )
+        requests = _by_what_they_name(found)
+        reported = store.reported(phones) if any(request.asset for request in found) else {}
         return [
             Facts(
                 now=now,
@@ -297,6 +298,7 @@ class Hop:
                 requests=_requests(scope, requests) if requests else (),
                 feeders={pin: feeders[pin] for pin in scope.pins},
                 contexts=store.contexts(scope.phone, now) if hop.known.told_until > millis(now) else (),
+                reported=reported.get(scope.phone, frozenset()),
                 guesses=hop.known.guesses,
                 opted_out=hop.known.muted,
             )

@@ -100,6 +100,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "alter table outbox add column waits integer not null default 0",
         ),
     ),
+    ("0007 reports are found by phone", ("create index report_phone on report (phone)",)),
     (
         "0010 intake",
         (

@@ -251,6 +251,11 @@ class Store:
         rows = {row[0]: row for sql, values in asked if values for row in self._rows_in(sql, values)}
         return sorted(map(_request, rows.values()), key=lambda request: request.filed)
 
+    def reported(self, phones: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The tickets of the requests each phone has filed or joined."""
+        rows = self._rows_in("select phone, ticket from report where phone in (?*)", phones)
+        return {phone: frozenset(ticket for who, ticket in rows if who == phone) for phone in phones}
+
     def contexts(self, phone: str, now: datetime) -> tuple[Context, ...]:
         """What this phone was told and may still answer, newest first."""
         sql = "select id, kind, account, ref, until from told where phone = ? and until > ? and answered = 0 order by id desc"
