@@ -23,6 +23,7 @@ class NewConnection(Flow):
         "pin": ask(pin),
         "near": ask(account, "none"),
         "confirm": confirm(),
+        "confirm_any": confirm(),
         "done": end(),
         "done_large": end(),
         "noted": end(),
@@ -35,17 +36,25 @@ class NewConnection(Flow):
         ("area",     "town village",            "load"),
         ("load",     "given",                   "pin"),
         ("pin",      "given",                   "near"),
+        ("near",     "given none",              "confirm_any", "is_load_unknown"),
         ("near",     "given none",              "confirm"),
         ("confirm",  "yes",                     "noted",      "is_for_centre", "file_call_back"),
         ("confirm",  "yes",                     "done_large", "is_large",     "file"),
         ("confirm",  "yes",                     "done",       "",             "file"),
         ("confirm",  "no",                      "left"),
+        ("confirm_any", "yes",                  "noted",      "is_for_centre", "file_call_back"),
+        ("confirm_any", "yes",                  "done",       "",             "file"),
+        ("confirm_any", "no",                   "left"),
     )  # fmt: skip
 
     @property
     def watts(self) -> int:
         """The load asked for; a person who does not know is a household."""
         return int(self.answers["load"]) if self.answers["load"] != "unknown" else 0
+
+    def is_load_unknown(self) -> bool:
+        """Whether staff find out what load is needed."""
+        return self.answers["load"] == "unknown"
 
     def is_large(self) -> bool:
         """Larger loads first."""
@@ -69,4 +78,5 @@ class NewConnection(Flow):
         """What is about to be sent."""
         return {"use": self.answers["use"], "area": self.answers["area"], "load": self.watts, "pin": self.answers["pin"]}
 
+    confirm_any_args = confirm_args
     done_large_args = noted_args = Flow.done_args

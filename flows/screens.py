@@ -81,7 +81,7 @@ def ask(reader: Reader, *options: str, field: str = "", deliberate: bool = False
 
 def confirm() -> Screen:
     """Yes or no, seen and meant."""
-    return Screen("confirm", ("yes", "no"), deliberate=True)
+    return Screen("confirm", ("yes", "no"), field="confirm", deliberate=True)
 
 
 def end() -> Screen:
