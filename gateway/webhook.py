@@ -87,8 +87,7 @@ class Webhooks:
 
     def _door(self, scope: Scope, carrier: str, secret: str, name: str) -> Door:
         """The door asked for, if the caller may knock at it. A wrong secret and a wrong path look the same."""
-        client = (scope.get("client") or ("", 0))[0]
-        if self._networks and not any(ipaddress.ip_address(client) in network for network in self._networks):
+        if self._networks and not self._may_call((scope.get("client") or ("", 0))[0]):
             raise Refused(403, "this address may not call: see GATEWAY_WEBHOOK_NETWORKS")
         given, known = secret.encode(), self._secrets.get(carrier, ())
         matches = [hmac.compare_digest(given, one) for one in known]
@@ -98,6 +97,14 @@ class Webhooks:
         if scope["method"] != door.method:
             raise Refused(405, f"method: {door.method} is expected")
         return door
+
+    def _may_call(self, client: str) -> bool:
+        """Whether webhooks are taken from an address; from a socket file there is none."""
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
 
 
 async def _body(receive: Receive) -> bytes:

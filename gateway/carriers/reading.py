@@ -94,8 +94,13 @@ def _pairs(encoded: bytes, what: str) -> dict[str, str]:
     if len(fields) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Unreadable(f"{twice[:40]}: comes more than once")
+        raise Unreadable(f"{_name(twice)}: comes more than once")
     return fields
+
+
+def _name(field: str) -> str:
+    """A field as an answer and a log may name it: one that is no plain word may hold anything."""
+    return field if re.fullmatch("[A-Za-z_-]{1,40}", field) else "a field"
 
 
 def _plain(name: str, value: Any) -> str:
@@ -103,4 +108,4 @@ def _plain(name: str, value: Any) -> str:
         return value
     if isinstance(value, int | float):
         return msgspec.json.encode(value).decode()
-    raise Unreadable(f"{name[:40]}: a text or a number is expected")
+    raise Unreadable(f"{_name(name)}: a text or a number is expected")

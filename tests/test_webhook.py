@@ -1,0 +1,239 @@
+"""The webhooks as a carrier meets them, through the whole application."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+
+from gateway.app import Gateway, make_app
+from gateway.hop import Hop
+from gateway.settings import BadSetting, Settings, load
+from gateway.store.queue import Queue
+from gateway.webhook import BODY_LIMIT
+from tests import town
+
+SECRET, OLD = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+USSD = {
+    "sessionId": "ATUid_1",
+    "phoneNumber": town.PHONES["one"],
+    "serviceCode": "*384*1912#",
+    "text": "",
+    "networkCode": "99999",
+}
+SMS = {"id": "1", "from": town.PHONES["one"], "to": "56161", "text": "BIL", "date": "2026-05-25 04:30:00"}
+FORM = {"content-type": "application/x-www-form-urlencoded;charset=UTF-8"}
+
+
+@pytest.fixture
+def web(gateway: Gateway) -> Iterator[TestClient]:
+    with TestClient(make_app(gateway, send=False), raise_server_exceptions=False) as client:
+        yield client
+
+
+def post(
+    web: TestClient,
+    door: str,
+    form: dict[str, str] | bytes,
+    *,
+    secret: str = SECRET,
+    carrier: str = "africastalking",
+    **more: Any,
+) -> Any:
+    content = form if isinstance(form, bytes) else urlencode(form).encode()
+    return web.post(f"/in/{carrier}/{secret}/{door}", content=content, headers={**FORM, **more.pop("headers", {})}, **more)
+
+
+def test_a_hop_is_answered_in_the_frame(web: TestClient) -> None:
+    answer = post(web, "ussd", USSD)
+    assert answer.status_code == 200
+    assert answer.content.startswith(b"CON ")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["at-ussd-hop-metadata"] == "welcome.language"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+def test_a_hop_again_gets_the_same_bytes_and_does_nothing(web: TestClient, gateway: Gateway) -> None:
+    first = post(web, "ussd", USSD)
+    again = post(web, "ussd", USSD, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert first.content == again.content
+    assert gateway.store.count("inbound") == 1
+
+
+def test_an_sms_is_acknowledged_with_nothing_but_200(web: TestClient, gateway: Gateway) -> None:
+    answers = []
+    for _ in range(3):
+        answer = post(web, "sms", SMS)
+        assert (answer.status_code, answer.content) == (200, b"")
+        answers.append(gateway.store.count("outbox"))
+    assert answers[0] > 0
+    assert {*answers} == {answers[0]}
+    post(web, "sms", SMS | {"id": "2"})  # the same words under a new id are answered again
+    assert gateway.store.count("outbox") > answers[0]
+
+
+def test_what_only_tells_is_kept(web: TestClient, gateway: Gateway) -> None:
+    one = town.PHONES["one"]
+    assert post(web, "optout", {"senderId": "SBPDCL", "phoneNumber": one}).status_code == 200
+    assert post(web, "delivery", {"id": "ATXid_1", "status": "Success", "phoneNumber": one}).status_code == 200
+    assert (
+        post(
+            web, "ussd-end", {"sessionId": "ATUid_1", "phoneNumber": one, "status": "Incomplete", "lastAppResponse": "CON 1240"}
+        ).status_code
+        == 200
+    )
+    whats = [row[0] for row in gateway.store.database.rows("select what from phone_event order by at")]
+    assert sorted(whats) == ["muted", "ussd-end"]
+    assert "1240" not in str(gateway.store.database.rows("select * from phone_event"))
+
+
+def test_a_machine_is_not_answered(web: TestClient, gateway: Gateway) -> None:
+    assert post(web, "sms", SMS | {"from": "MTN"}).status_code == 200
+    assert gateway.store.count("inbound") == gateway.store.count("outbox") == 0
+
+
+@pytest.mark.parametrize(
+    ("door", "content", "headers", "named"),
+    [
+        ("ussd", urlencode(USSD | {"phoneNumber": ""}).encode(), {}, "phoneNumber"),
+        ("ussd", urlencode(USSD | {"text": "1" * 20_000}).encode(), {}, "body"),
+        ("ussd", urlencode([*USSD.items(), ("text", "1")]).encode(), {}, "text"),
+        ("ussd", urlencode(USSD).encode() + b"&text2=%ff", {}, "body"),
+        ("ussd", urlencode(USSD).encode() + b"&x=\xff", {}, "body"),
+        ("ussd", b'{"sessionId": "ATUid_1"}', {"content-type": "application/json"}, "content-type"),
+        ("ussd", b"", {}, "sessionId"),
+        ("ussd", "&".join(f"a{n}=1" for n in range(50)).encode(), {}, "body"),
+        ("sms", urlencode({k: v for k, v in SMS.items() if k != "id"}).encode(), {}, "id"),
+        ("delivery", b"id=1", {}, "status"),
+    ],
+)  # fmt: skip
+def test_what_nobody_could_answer_names_the_field(
+    web: TestClient, gateway: Gateway, door: str, content: bytes, headers: dict[str, str], named: str
+) -> None:
+    with capture_logs() as logs:
+        answer = post(web, door, content, headers=headers)
+    assert answer.status_code == 400
+    assert answer.text.startswith(f"{named}: ")
+    assert answer.text.count("\n") == 1
+    assert gateway.store.count("inbound") == 0
+    assert f'gateway_webhook_refused_total{{carrier="africastalking",door="{door}",why="{named}"}}' in web.get("/metrics").text
+    assert SECRET not in str(logs)
+    assert town.PHONES["one"] not in str(logs)
+
+
+def test_a_field_whose_name_tells_something_is_not_named(web: TestClient) -> None:
+    answer = post(web, "ussd", b"919155000001=1&919155000001=2")
+    assert (answer.status_code, "9155" in answer.text) == (400, False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/in/africastalking/wrong/ussd", f"/in/africastalking/{OLD}/ussd", f"/in/africastalking/{SECRET}/nothing", f"/in/nobody/{SECRET}/ussd",
+     f"/in/phone/{SECRET}/ussd", "/in/africastalking//ussd", f"/in/{SECRET}", "/in/", f"/in/africastalking/{SECRET.upper()}/ussd",
+     f"/in/africastalking/{SECRET}%20/ussd", f"/in/africastalking/{SECRET[:-1]}/ussd", "/in/africastalking/%ff%fe/ussd"],
+)  # fmt: skip
+def test_a_wrong_path_and_a_wrong_secret_look_the_same(web: TestClient, gateway: Gateway, path: str) -> None:
+    with capture_logs() as logs:
+        answer = web.post(path, content=urlencode(USSD).encode(), headers=FORM)
+    assert (answer.status_code, answer.text) == (404, "not found\n")
+    assert gateway.store.count("inbound") == 0
+    assert SECRET not in str(logs)
+
+
+def test_the_secret_is_compared_in_constant_time(web: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every known secret is compared, by the function made for it, even for a door that does not exist."""
+    import gateway.webhook as webhook
+
+    compared = []
+
+    def compare(given: bytes, known: bytes) -> bool:
+        compared.append(known)
+        return given == known
+
+    monkeypatch.setattr(webhook.hmac, "compare_digest", compare)
+    assert web.post("/in/africastalking/wrong/nothing", content=b"").status_code == 404
+    assert compared == [SECRET.encode()]
+
+
+def test_only_posts(web: TestClient) -> None:
+    assert web.get(f"/in/africastalking/{SECRET}/ussd").status_code == 405
+    assert web.get("/in/africastalking/wrong/ussd").status_code == 404
+
+
+def with_settings(gateway: Gateway, **changed: Any) -> TestClient:
+    settings = Settings.model_validate(gateway.settings.model_dump() | changed)
+    made = Gateway(settings, *(getattr(gateway, name) for name in Gateway.__dataclass_fields__ if name != "settings"))
+    return TestClient(make_app(made, send=False), client=("192.0.2.7", 4000))
+
+
+def test_two_secrets_while_one_is_replaced(gateway: Gateway) -> None:
+    with with_settings(gateway, webhook_secrets=[OLD, SECRET]) as web:
+        assert [post(web, "ussd", USSD, secret=secret).status_code for secret in (OLD, SECRET, "x" * 32)] == [200, 200, 404]
+
+
+@pytest.mark.parametrize(
+    ("networks", "status"),
+    [(["192.0.2.0/24"], 200), (["10.0.0.0/8", "192.0.2.7/32"], 200), (["10.0.0.0/8"], 403), (["2001:db8::/32"], 403)],
+)
+def test_addresses_that_may_call(gateway: Gateway, networks: list[str], status: int) -> None:
+    with with_settings(gateway, webhook_networks=networks) as web:
+        assert post(web, "ussd", USSD).status_code == status
+
+
+def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The carrier brings it again; nothing was half done."""
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with TestClient(make_app(gateway, send=False)) as web:
+        with monkeypatch.context() as broken:
+            broken.setattr(Hop, "_serve", full)
+            broken.setattr(Queue, "report", full)
+            assert post(web, "ussd", USSD).status_code == 503
+            assert post(web, "delivery", {"id": "1", "status": "Success"}).status_code == 503
+        assert gateway.store.count("inbound") == gateway.store.count("delivery") == 0
+        assert post(web, "ussd", USSD).status_code == 200
+
+
+def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1024
+            yield b"x" * 1024
+
+    answer = web.post(f"/in/africastalking/{SECRET}/ussd", content=endless(), headers=FORM)
+    assert answer.text == f"body: larger than {BODY_LIMIT} bytes\n"
+
+
+# --- an open door -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"at_username": "sandbox"}, "an open webhook is refused"),
+        ({"at_username": "sandbox", "webhook_secrets": ["short"]}, "at least 128 bits"),
+        ({"at_username": "sandbox", "webhook_secrets": ["a/b" * 12]}, "at least 128 bits"),
+        ({"webhook_secrets": [SECRET, OLD, "x" * 32]}, "at most two"),
+        ({"demo": True, "host": "0.0.0.0"}, "stays on loopback"),
+        ({"webhook_networks": ["10.0.0.0/99"]}, "10.0.0.0/99"),
+    ],
+)  # fmt: skip
+def test_the_gateway_does_not_start_open(
+    changed: dict[str, Any], says: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadSetting) as refusal:
+        load(**changed)
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert SECRET not in str(refusal.value)
