@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import randbelow
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from flows.flow import is_open
-from flows.records import Consumer, Conversation, Effect, Facts, Feeder, Policy, Request, Said, Tell, Text, replace
+from flows.records import Consumer, Conversation, Effect, Facts, Feeder, File, Policy, Request, Said, Tell, Text, replace
 from flows.step import stand, step
 from flows.transformer import asset_of, feeder_asset
 from flows.verhoeff import with_check_digit
@@ -144,6 +144,8 @@ class Hop:
     pen: Pen
     clock: Callable[[], datetime] = now_utc
     ticket: Callable[[], str] = fresh_ticket
+    #: One rides in every hop's facts and few are spent: what is not spent serves the next hop.
+    unspent: list[str] = field(default_factory=list)
 
     def serve(self, group: Sequence[Inbound]) -> list[Answer]:
         """Answer a group of inbounds, each of another phone, in their order, once all of it is durable.
@@ -205,9 +207,12 @@ class Hop:
         served: dict[str, Spoken | Exception] = {}
         for hop, facts in zip(fresh, self._facts(fresh, now), strict=True):
             try:
-                served[hop.inbound.id] = self._speak(hop, facts)
+                one = served[hop.inbound.id] = self._speak(hop, facts)
             except Exception as error:
                 served[hop.inbound.id] = error
+            else:
+                if not any(isinstance(effect, File) for effect in one.effects):
+                    self.unspent.append(facts.ticket)
         spoken = [one for one in served.values() if not isinstance(one, Exception)]
         self._keep(spoken, now, (time.perf_counter_ns() - began) // 1000 // len(group))
         return [
@@ -291,7 +296,7 @@ class Hop:
             Facts(
                 now=now,
                 channel=hop.inbound.channel,
-                ticket=self.ticket(),
+                ticket=self._ticket(),
                 policy=self.policy,
                 linked=linked.get(scope.phone, ()),
                 known=scope.consumers,
@@ -304,6 +309,12 @@ class Hop:
             )
             for hop, scope in zip(hops, scopes, strict=True)
         ]
+
+    def _ticket(self) -> str:
+        try:
+            return self.unspent.pop()
+        except IndexError:
+            return self.ticket()
 
     def _tell(self, tell: Tell, inbound: Inbound, lang: str, now: datetime) -> list[Outgoing]:
         """The message to each phone in its own language; what it may be answered with is opened."""

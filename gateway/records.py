@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from msgspec import Struct
 
 from flows.records import Channel
 
@@ -15,8 +16,7 @@ DeliveryClass = Literal["once", "must_arrive", "fresh"]
 Lane = Literal["live", "notice", "bulk"]
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(Struct, frozen=True):
     """One thing a carrier brought: a USSD hop, an SMS, a missed call.
 
     `id` is unique per carrier and the same when the carrier brings it again. `session` is the USSD session; `text` is what
@@ -37,8 +37,7 @@ class Inbound:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a hop was answered: kept, so that the same hop gets the very same answer."""
 
     page: str
@@ -47,8 +46,7 @@ class Answer:
     lang: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnd:
+class SessionEnd(Struct, frozen=True):
     """The carrier's word that a USSD session is over; it may come late, twice or never."""
 
     carrier: str
@@ -58,8 +56,7 @@ class SessionEnd:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A delivery report: `reference` is the carrier's message id, `status` as the carrier spells it, `state` as we do.
 
     `phone` is whom it was sent to, if the carrier says so: a report of a message nobody knows tells that a send whose answer
@@ -74,16 +71,14 @@ class Report:
     phone: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OptOut:
+class OptOut(Struct, frozen=True):
     """The carrier's word that a phone wants no bulk messages."""
 
     carrier: str
     phone: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundMessage:
+class OutboundMessage(Struct, frozen=True):
     """One SMS on its way out. `template` is the key and language of its text, `attempt` counts from 1.
 
     `expires` is until when a `fresh` one is worth sending again, `inbound` the hop that caused it, `unsure` how many tries
@@ -106,8 +101,7 @@ class OutboundMessage:
     unsure: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """The carrier took it; `reference` is its message id, `note` anything worth keeping, `cost` as the carrier writes it."""
 
     reference: str
@@ -115,16 +109,14 @@ class Sent:
     cost: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """Not sent, and worth trying again. `pause` asks to hold the whole carrier (its balance is empty, it says slow down)."""
 
     why: str
     pause: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Never:
+class Never(Struct, frozen=True):
     """Not sent, and not to be tried again. `alarm` says that our own set-up is at fault, not this recipient: the template's
     queue is stopped, and this message waits with the others."""
 
@@ -132,8 +124,7 @@ class Never:
     alarm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unsure:
+class Unsure(Struct, frozen=True):
     """It may have been sent: a time-out after the request went out. The delivery class decides. `reference` is what a
     delivery report would know it by, where that is ours to choose."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flows.records import Channel, Text, replace
 from flows.screens import number_of
@@ -16,8 +17,7 @@ from messages.fit import pages
 DEFAULT_LANGUAGE = "hi-Latn"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What fits on a channel.
 
     USSD: one page holds `septets` of GSM-7 or `units` of UCS-2, `overhead` of them taken by the carrier's own prefix.
@@ -42,8 +42,7 @@ class Limits:
         return size.units + self.overhead <= (self.septets if size.encoding == "gsm7" else self.units)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A text as the phone will show it: all its pages, of which the first is shown now.
 
     `ends` says that nothing is asked after the last page. `units` counts septets or UCS-2 units of the first page, as the

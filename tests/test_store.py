@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import psycopg
@@ -29,6 +28,7 @@ from flows.records import (
     Place,
     Said,
     Unlink,
+    replace,
 )
 from gateway.records import Answer, Inbound, Lane, Later, Never, OptOut, Report, Sent, SessionEnd
 from gateway.store import Conflict, Store, open_store
@@ -120,9 +120,8 @@ def test_conversations_and_answers_come_back_as_they_were_kept(store: Store) -> 
     known = store.visit([*phones, NEW], TODAY)
     assert [known[phone].conversation for phone in phones] == kept
     assert known[NEW].conversation == Conversation(NEW)
-    assert store.answered([f"id-{phones[0]}", f"id-{phones[74]}", "never"]) == {
-        f"id-{phone}": answers[0][2] for phone in (phones[0], phones[74])
-    }
+    asked = [(phones[0], f"id-{phones[0]}"), (phones[74], f"id-{phones[74]}"), (phones[0], "never")]
+    assert store.answered(asked) == {f"id-{phone}": answers[0][2] for phone in (phones[0], phones[74])}
     again = [replace(one, lang="en") for one in kept[:3]]
     with store.write(phones[:3]):
         store.keep_conversations(again, NOW)

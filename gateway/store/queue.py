@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.store.sql import LANES, Store, millis, moment

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from flows.casework import CASES, stops
 from flows.records import (
@@ -94,8 +94,7 @@ def moment(kept: int) -> datetime:
     return datetime.fromtimestamp(kept / 1000, UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What the store knows of a phone: its conversation, today's wrong guesses, whether it wants no information messages,
     and until when something it was told may be answered."""
 
@@ -105,8 +104,7 @@ class Known:
     told_until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """An SMS to be put into the outbox.
 
     `fresh_for` is how long a `fresh` message is worth sending. `information` is silenced by STOP; what `waits` nobody asked
