@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sys
@@ -47,8 +48,11 @@ def main() -> None:
     """Entry point."""
 
 
-def _gateway(**overrides: Any) -> Gateway:
+def _gateway(quiet: str = "", **overrides: Any) -> Gateway:
+    """The gateway as it is set up; `quiet` is the log level of a command somebody looks at, unless one is set."""
     settings = load(**overrides)
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": quiet})
     _log(settings)
     return assemble(settings)
 
@@ -87,9 +91,8 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise BadSetting(
-            f"GATEWAY_PORT: {settings.host}:{settings.port} cannot be listened at ({error.strerror}); name another port"
-        ) from None
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise BadSetting(f"GATEWAY_PORT: {settings.host}:{settings.port} cannot be listened at: {why}") from None
 
 
 def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
@@ -114,7 +117,7 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
 @one_line
 def run() -> None:
     """The demo: a town, the web server with the phone page, and sending, all in one process."""
-    gateway = _gateway(demo=True)
+    gateway = _gateway("warning", demo=True)
     listening = _listen(gateway.settings)
     _build_town(gateway)
     click.echo(f"The phone is at http://{gateway.settings.host}:{gateway.settings.port}/phone/  (stop with Ctrl-C)")
@@ -201,7 +204,9 @@ def talk(phone: str) -> None:
     """A feature phone in the terminal."""
     from gateway.talk import talk as talking
 
-    gateway = _gateway(demo=True, log_level="error")
+    if not re.fullmatch(r"\+\d{8,15}", phone):
+        raise ValueError(f"--phone {phone}: write it like +915550000001")
+    gateway = _gateway("error", demo=True)
     _build_town(gateway)
     talking(gateway, phone)
 
