@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from gateway.carriers import Carrier
+from gateway.carriers import Carrier, Mailbox
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
@@ -25,6 +26,7 @@ from gateway.desk.routes import desk_routes
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.outbox import Outbox
 from gateway.pen import Pen
+from gateway.pull import Pull
 from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
@@ -32,6 +34,7 @@ from gateway.store.queue import Queue
 from gateway.templates import open_registry
 from gateway.traffic import Traffic
 from gateway.webhook import Webhooks
+from gateway.workers import Work, Workers
 from messages import Voice
 from messages.understand import Ear
 
@@ -63,10 +66,15 @@ class Gateway:
                 raise Unavailable(str(error)) from error
             raise
 
-    def outboxes(self) -> list[Outbox]:
-        """The sending workers, one per carrier."""
-        senders, rules = self.settings.senders, self.settings.sending()
-        return [Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event()) for carrier in self.carriers.values()]
+    def workers(self) -> Workers:
+        """Sending for every carrier, and fetching for those that keep what they bring."""
+        rules, every = self.settings.sending(), timedelta(minutes=self.settings.at_fetch_minutes)
+        work: list[Work] = []
+        for carrier in self.carriers.values():
+            work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event()))
+            if every and isinstance(carrier, Mailbox):
+                work.append(Pull(self.store, carrier, self.hop.serve, every=every))
+        return Workers(work)
 
 
 def assemble(settings: Settings) -> Gateway:
@@ -101,31 +109,21 @@ class Web(Starlette):
 
 def make_app(gateway: Gateway, *, send: bool) -> Web:
     """The application; with `send` the outbox is worked in this process too."""
-    outboxes = gateway.outboxes() if send else []
-
-    def wake() -> None:
-        for outbox in outboxes:
-            outbox.wake.set()
-
+    workers = gateway.workers() if send else Workers([])
     writers = gateway.settings.writers if gateway.store.database.name == "postgres" else 1
-    traffic = Traffic(gateway.hop.serve, after=wake, writers=writers, close=gateway.store.close)
+    traffic = Traffic(gateway.hop.serve, after=workers.wake, writers=writers, close=gateway.store.close)
 
     async def note(event: SessionEnd | Report | OptOut) -> None:
         await asyncio.to_thread(gateway.note, event)
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:
-        stop = threading.Event()
-        workers = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in outboxes]
         traffic.start()
-        for worker in workers:
-            worker.start()
+        workers.start()
         yield
         traffic.stop()
-        stop.set()
-        wake()
-        for worker in workers:
-            worker.join()
+        workers.stop()
+        workers.join()
         gateway.store.close()
 
     secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
@@ -133,7 +131,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
     )
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
-    routes += [Mount("/desk", routes=desk_routes(make_desk(gateway, wake)))]
+    routes += [Mount("/desk", routes=desk_routes(make_desk(gateway, workers.wake)))]
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -141,21 +140,11 @@ def web() -> None:
 def worker() -> None:
     """The sending worker: as many as you like may run side by side."""
     gateway = _gateway()
-    outboxes = gateway.outboxes()
-    stop = threading.Event()
-
-    def end(*_: object) -> None:
-        stop.set()
-        for outbox in outboxes:
-            outbox.wake.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    threads = [threading.Thread(target=outbox.run, args=(stop,)) for outbox in outboxes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    workers = gateway.workers()
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, lambda *_: workers.stop())
+    workers.start()
+    workers.join()
 
 
 @main.command()

@@ -22,6 +22,7 @@ from flows.verhoeff import with_check_digit
 from gateway.carriers import Carrier
 from gateway.pen import Pen
 from gateway.records import Answer, Inbound, masked
+from gateway.store.mailbox import Mailbox
 from gateway.store.sql import Conflict, Known, Outgoing, Store, millis
 from messages import Voice
 from messages.encoding import measure, sms_parts
@@ -184,7 +185,8 @@ class Hop:
                     return answer
                 error = answer
         log.error("hop.failed", inbound=inbound.id, phone=masked(inbound.phone), error=repr(error), exc_info=error)
-        self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock())
+        masked_text, _ = mask_aadhaar(inbound.text)
+        self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
         conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
         return self._say_only(inbound, conversation, "sorry")
 
@@ -201,6 +203,7 @@ class Hop:
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
         # What continues a live session proves itself new; anything else may have been answered before.
         again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if hop.new is None])
+        again |= self._twins(hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again)
         fresh = [hop for hop in hops if hop.inbound.id not in again]
         for hop in fresh:
             hop.said = self._said(hop)
@@ -220,6 +223,12 @@ class Hop:
             else answer.answer if isinstance(answer := served[hop.inbound.id], Spoken) else answer
             for hop in hops
         ]  # fmt: skip
+
+    def _twins(self, inbounds: Iterable[Inbound]) -> dict[str, Answer]:
+        """What SMS were answered that have come before under another id: brought by a webhook and fetched as well."""
+        mailbox = Mailbox(self.store)
+        twins = ((i.id, mailbox.twin(i, mask_aadhaar(i.text)[0])) for i in inbounds if hasattr(self.carriers[i.carrier], "fetch"))
+        return {id_: answer for id_, answer in twins if answer}
 
     def _speak(self, hop: Heard, facts: Facts) -> Spoken:
         """Step and say."""

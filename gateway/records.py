@@ -14,6 +14,8 @@ from flows.records import Channel
 DeliveryClass = Literal["once", "must_arrive", "fresh"]
 #: Answers to people leave before notices about requests, and those before bulk.
 Lane = Literal["live", "notice", "bulk"]
+#: How the id of an SMS begins that we fetched: the webhook may bring the same one under an id of another kind.
+FETCHED = "fetched/"
 
 
 class Inbound(Struct, frozen=True):

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     at_username: str = Field("", description="Africa's Talking user name; `sandbox` in the sandbox; empty: not used")
     at_api_key: SecretStr = Field(SecretStr(""), description="Africa's Talking API key")
     at_sender: str = Field("", description="sender of SMS; empty: the account's default")
+    at_fetch_minutes: Annotated[int, Field(ge=0)] = Field(
+        5, description="minutes after which messages the webhook may have missed are fetched; 0: never (africastalking.md 7)"
+    )
     at_base_url: str = Field("", description="another API address, such as an emulator's")
     webhook_secrets: tuple[SecretStr, ...] = Field(
         (), description="one or two secrets in the webhook path, 128 bits each; two while rotating"

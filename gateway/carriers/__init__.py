@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flows.records import Channel
 from gateway.carriers.reading import Ignored, Request, Unreadable, form
 from gateway.records import Answer, Inbound, OptOut, OutboundMessage, Outcome, Report, SessionEnd
 from messages import Limits
 
-__all__ = ["Carrier", "Door", "Heard", "Ignored", "Request", "Unreadable"]
+__all__ = ["Carrier", "Door", "Heard", "Ignored", "Mailbox", "Request", "Unreadable"]
 
 Heard = Inbound | SessionEnd | Report | OptOut
 
@@ -41,3 +41,13 @@ class Carrier(Protocol):
 
     def send(self, message: OutboundMessage) -> Outcome:
         """Try once to send; never raises for trouble on the carrier's side; bounded in time."""
+
+
+@runtime_checkable
+class Mailbox(Protocol):
+    """A carrier that also keeps what it brings: gaps in its webhooks can be closed."""
+
+    name: str
+
+    def fetch(self, after: str) -> tuple[list[Inbound], str]:
+        """Messages behind a mark, oldest first, and the new mark. Raises OSError."""

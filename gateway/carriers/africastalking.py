@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Literal
 
 import requests
@@ -18,7 +19,20 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.records import Answer, Inbound, Later, Never, OptOut, OutboundMessage, Outcome, Report, Sent, SessionEnd, Unsure
+from gateway.records import (
+    FETCHED,
+    Answer,
+    Inbound,
+    Later,
+    Never,
+    OptOut,
+    OutboundMessage,
+    Outcome,
+    Report,
+    Sent,
+    SessionEnd,
+    Unsure,
+)
 from gateway.settings import Settings
 from messages import Limits
 
@@ -127,7 +141,32 @@ class AfricasTalking:
         phone = PHONE.fullmatch(sender)
         if phone is None:  # a name or a short code: a machine, and two machines would answer each other for ever
             raise Ignored("from: not a phone")
-        return Inbound(f"sms/{id_}", NAME, f"+{phone[1]}", "sms", form.get("text", ""), _date(form.get("date", "")))
+        at = _date(form.get("date", "")) or datetime.now(UTC)
+        return Inbound(f"sms/{id_}", NAME, f"+{phone[1]}", "sms", form.get("text", ""), at)
+
+    def fetch(self, after: str) -> tuple[list[Inbound], str]:
+        """The messages behind an id, a hundred at most, and the id of the last of them (`after` itself if there is none).
+
+        Ids here are numbers, those of the callbacks are not: sender, second and text tell whether it is the same message.
+        """
+        try:
+            status, body = self._client.fetch_messages(after or None)
+            if status != 200:
+                raise OSError(f"HTTP {status}")
+            messages = json.loads(body)["SMSMessageData"]["Messages"]
+            read = [(int(one["id"]), self._fetched(one)) for one in messages]
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise OSError(type(error).__name__) from error
+        return [inbound for _, inbound in sorted(read, key=itemgetter(0)) if inbound], str(
+            max((id_ for id_, _ in read), default=after)
+        )
+
+    def _fetched(self, told: Mapping[str, Any]) -> Inbound | None:
+        """A message as it was fetched; None for a machine's, and for one whose date does not tell which it is."""
+        phone, at = PHONE.fullmatch(str(told["from"]).strip()), _date(str(told["date"]))
+        if phone is None or at is None or str(told["to"]) != self._settings.shortcode:
+            return None
+        return Inbound(f"{FETCHED}{told['id']}", NAME, f"+{phone[1]}", "sms", str(told["text"] or ""), at)
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -251,12 +290,12 @@ def _phone(form: Mapping[str, str], field: str) -> str:
     return f"+{found[1]}"
 
 
-def _date(written: str) -> datetime:
-    """`2017-05-03T06:04:45Z`, the same with milliseconds, or `2017-05-03 06:04:45`, all UTC; unreadable: now."""
+def _date(written: str) -> datetime | None:
+    """`2017-05-03T06:04:45Z`, the same with milliseconds, or `2017-05-03 06:04:45`, all UTC; None if unreadable."""
     try:
         at = datetime.fromisoformat(written.strip())
     except ValueError:
-        return datetime.now(UTC)
+        return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -414,12 +414,12 @@ class Store:
                  int(one.information), int(one.waits)) for one in messages]  # fmt: skip
         self.database.many(sql, rows)
 
-    def quarantine(self, inbound: Inbound, door: str, why: str, now: datetime) -> None:
-        """Put aside an inbound that our own fault keeps us from answering. One transaction of its own."""
+    def quarantine(self, inbound: Inbound, door: str, why: str, now: datetime, masked: str) -> None:
+        """Put aside an inbound that cannot be answered; `masked` as in `keep_answers`. One transaction of its own."""
         with self.write():
             self._run(
                 "insert into quarantine values (?, ?, ?, ?, ?, ?) on conflict do nothing",
-                (inbound.id, inbound.carrier, door, millis(now), why, inbound.text),
+                (inbound.id, inbound.carrier, door, millis(now), why, masked),
             )
 
     def note(self, event: SessionEnd | OptOut, now: datetime) -> None:
