@@ -8,6 +8,9 @@ from flows.records import Args
 from flows.screens import account as account_number
 from flows.screens import ask, decide, end, goto, menu, reading, tell
 
+#: What strangers may see only if the company shows them all of a bill.
+PRIVATE = frozenset({"none_yet", "show", "average", "free", "nothing_due", "prepaid", "reading", "payment", "payment_none"})
+
 
 class BillFlow(AboutAccount):
     """All of it to a linked phone; to another one as much as the company allows."""
@@ -87,6 +90,10 @@ class BillFlow(AboutAccount):
         ("wrong",        "enter",        "wrong_reading"),
         ("wrong_reading", "given",       "done",          "",                "file"),
     )  # fmt: skip
+
+    def is_barred(self) -> bool:
+        """The link ended while the bill was looked at: what it shows now is what a stranger sees."""
+        return self.state in PRIVATE and not self.is_linked() and self.facts.policy.bill_to_unlinked != "full"
 
     # --- who may see what ------------------------------------------------------------------------------------------
 

@@ -94,6 +94,13 @@ class Flow:
         items: tuple[Option, ...] = getattr(self, f"{self.state}_items")() if screen.items else ()
         return items + tuple(Option(name) for name in screen.options)
 
+    def arrived(self) -> None:
+        """What a flow keeps when it stops at a screen."""
+
+    def is_barred(self) -> bool:
+        """Whether what stands here may not be seen by this phone any more."""
+        return False
+
     # --- what several flows ask of the facts -------------------------------------------------------------------------
 
     @property

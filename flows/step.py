@@ -70,6 +70,8 @@ def _settle(conversation: Conversation, facts: Facts) -> Conversation:
             return _forget(conversation)
     if conversation.seen and facts.now - conversation.seen > facts.policy.idle:
         return _forget(conversation)
+    if conversation.place.answers.get("account", "") not in ("", *facts.known):
+        return _forget(conversation)
     return conversation
 
 
@@ -113,9 +115,11 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     place = conversation.place
     if not place.screen:
         return _unasked(conversation, said, facts)
+    walk = FLOWS[place.flow](conversation, place, facts, said)
+    if walk.is_barred():
+        return _enter(_forget(conversation), Place(place.flow, "start", place.answers), facts, Said())
     if said.number == "0":
         return _back(conversation, facts)
-    walk = FLOWS[place.flow](conversation, place, facts, said)
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
     if chosen is None:
@@ -229,6 +233,7 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
             came_from = ""
         else:
             break
+    walk.arrived()
     if came_from:
         trail = walk.trail
         walk.trail = trail[: trail.index(walk.state)] if walk.state in trail else (*trail, came_from)

@@ -245,6 +245,26 @@ def test_an_option_that_went_away_is_not_shown_but_asked_anew() -> None:
     assert phone.turn.text.screen == "amount"  # no longer its own: what strangers see
 
 
+def test_the_account_stays_the_one() -> None:
+    """Another account is linked in the middle: what was begun is still about the first."""
+    phone = Phone(consumer("100000001", PHONE), consumer("100000009", OTHER))
+    phone.dial()
+    phone.press("3", "2", "1")
+    phone.consumers["100000009"] = replace(phone.consumers["100000009"], phones=(OTHER, PHONE))
+    phone.press("4300", "1")
+    assert [request.account for request in phone.requests.values()] == ["100000001"]
+
+
+def test_a_bill_is_hidden_when_the_link_ends(one: Phone) -> None:
+    one.dial()
+    one.press("6")
+    assert one.at == "bill.show"
+    one.consumers["100000001"] = replace(one.consumers["100000001"], phones=())
+    one.press("1")
+    assert one.turn.text is not None
+    assert one.turn.text.screen == "amount"
+
+
 # --- resuming, expiry, older versions -----------------------------------------------------------------------------------
 
 
@@ -364,9 +384,10 @@ def test_standing_still_shows_the_same(one: Phone) -> None:
 # --- any input whatever -------------------------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(
-    "BIL METER NAYA NAAM KATWANA TRANS STHITI JODO BHASHA MADAD ROKO SHURU GALAT NIJTA MENU PATA haan nahi na ha ok bill bijli "
-    "100000001 100000009 999999999 802101 0001 4300 band jala हाँ नहीं मीटर बिल GALAT 2345 1 2 3 नया कनेक्शन light nahi hai NAHI".split()  # noqa: SIM905
-)
+    ("BIL", "METER", "NAYA", "NAAM", "KATWANA", "TRANS", "STHITI", "JODO", "BHASHA", "MADAD", "ROKO", "SHURU", "GALAT", "NAHI",
+     "NIJTA", "MENU", "PATA", "haan", "nahi", "na", "ok", "bill", "100000001", "100000009", "999999999", "802101", "0001",
+     "4300", "band", "jala", "हाँ", "नहीं", "मीटर", "बिल", "2345", "1", "2", "3", "नया", "कनेक्शन", "light", "hai")
+)  # fmt: skip
 KEYS = st.one_of(
     st.sampled_from([*"0123456789", "10", "99", "000", "0001", "802101", "100000001", "100000009", "1240", "4300"]),
     st.text("0123456789*# ", max_size=13),
