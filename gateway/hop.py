@@ -6,7 +6,7 @@ A group of hops of different phones shares one transaction, so that one sync of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import randbelow
@@ -14,16 +14,15 @@ from typing import NamedTuple
 
 import structlog
 
-from flows.flow import is_open
-from flows.records import Consumer, Conversation, Effect, Facts, Feeder, File, Policy, Request, Said, Tell, Text, replace
+from flows.records import Conversation, Effect, Facts, File, Policy, Said, Tell, Text, replace
 from flows.step import stand, step
-from flows.transformer import asset_of, feeder_asset
 from flows.verhoeff import with_check_digit
 from gateway.carriers import Carrier
 from gateway.pen import Pen
+from gateway.recall import Heard, facts_of, is_older
 from gateway.records import Answer, Inbound, masked
 from gateway.store.mailbox import Mailbox
-from gateway.store.sql import Conflict, Known, Outgoing, Store, millis
+from gateway.store.sql import Conflict, Outgoing, Store
 from messages import Voice
 from messages.encoding import measure, sms_parts
 from messages.understand import Ear, mask_aadhaar
@@ -46,81 +45,6 @@ def fresh_ticket() -> str:
 def now_utc() -> datetime:
     """The time, aware."""
     return datetime.now(UTC)
-
-
-class Heard:
-    """An inbound with what is known of its phone, and which numbers it names."""
-
-    __slots__ = ("inbound", "known", "live", "new", "said")
-
-    def __init__(self, inbound: Inbound, known: Known) -> None:
-        self.inbound = inbound
-        self.known = known
-        #: Whether it belongs to the USSD session this phone was last heard in.
-        self.live = inbound.channel == "ussd" and inbound.session == known.conversation.session
-        self.new = _new_input(known.conversation, inbound) if self.live else None
-        self.said: tuple[Said, ...] = ()
-
-    @property
-    def accounts(self) -> set[str]:
-        """The accounts named now or answered before."""
-        return {s.account for s in self.said if s.account} | self._answered("account", "near")
-
-    @property
-    def pins(self) -> set[str]:
-        """The PIN codes named now or answered before."""
-        return {s.pin for s in self.said if s.pin} | self._answered("pin")
-
-    @property
-    def tickets(self) -> set[str]:
-        """The requests named now or answered before."""
-        return {s.ticket for s in self.said if s.ticket} | self._answered("ticket")
-
-    def _answered(self, *questions: str) -> set[str]:
-        """What was answered to such questions, in the place that is open and in the one that is held."""
-        conversation = self.known.conversation
-        places = (conversation.place, conversation.held) if conversation.held else (conversation.place,)
-        return {value for place in places for question in questions if (value := place.answers.get(question, ""))}
-
-
-class Scope(NamedTuple):
-    """What one hop is about."""
-
-    phone: str
-    consumers: Mapping[str, Consumer]
-    assets: frozenset[str]
-    pins: frozenset[str]
-    tickets: frozenset[str]
-
-
-def _scope(
-    hop: Heard, linked: Sequence[Consumer], named: Mapping[str, Consumer], feeders: Mapping[str, Sequence[Feeder]]
-) -> Scope:
-    consumers = {consumer.account: consumer for consumer in linked}
-    consumers |= {account: named[account] for account in hop.accounts if account in named}
-    pins = frozenset(hop.pins)
-    assets = {asset for asset in map(asset_of, consumers.values()) if asset}
-    assets |= {feeder_asset(feeder.code, pin) for pin in pins for feeder in feeders[pin]}
-    return Scope(hop.inbound.phone, consumers, frozenset(assets), pins, frozenset(hop.tickets))
-
-
-def _by_what_they_name(requests: Iterable[Request]) -> dict[str, dict[str, Request]]:
-    """Requests under their ticket and, while they are open, under their phone, account and asset."""
-    found: dict[str, dict[str, Request]] = {}
-    for request in requests:
-        names = (request.phone, request.account, request.asset) if is_open(request) else ()
-        for name in (request.ticket, *names):
-            if name:
-                found.setdefault(name, {})[request.ticket] = request
-    return found
-
-
-def _requests(scope: Scope, named: Mapping[str, Mapping[str, Request]]) -> tuple[Request, ...]:
-    """The requests that concern one hop, the oldest first."""
-    found: dict[str, Request] = {}
-    for name in (scope.phone, *scope.consumers, *scope.assets, *scope.tickets):
-        found |= named.get(name, {})
-    return tuple(sorted(found.values(), key=lambda request: request.filed)) if len(found) > 1 else tuple(found.values())
 
 
 class Spoken(NamedTuple):
@@ -208,7 +132,7 @@ class Hop:
         for hop in fresh:
             hop.said = self._said(hop)
         served: dict[str, Spoken | Exception] = {}
-        for hop, facts in zip(fresh, self._facts(fresh, now), strict=True):
+        for hop, facts in zip(fresh, facts_of(fresh, self.store, self.policy, now, self._ticket), strict=True):
             try:
                 one = served[hop.inbound.id] = self._speak(hop, facts)
             except Exception as error:
@@ -250,7 +174,7 @@ class Hop:
             ends = reply.ends and len(reply.pages) == 1
             answer = Answer(reply.pages[0], ends, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
-        if ussd and not (hop.live and _is_older(inbound.text, conversation.heard)):
+        if ussd and not (hop.live and is_older(inbound.text, conversation.heard)):
             after = replace(after, session=inbound.session, heard=inbound.text, seen=facts.now)
         else:
             after = replace(after, seen=facts.now)
@@ -285,40 +209,6 @@ class Hop:
             return (self.ear.piece(hop.new),) if hop.new is not None else ()
         return tuple(map(self.ear.piece, (*inbound.dialled, *(inbound.text.split("*") if inbound.text else ()))))
 
-    def _facts(self, hops: Sequence[Heard], now: datetime) -> list[Facts]:
-        """Everything the flows may need of each phone and of the numbers named now or answered before, read for all at once."""
-        store = self.store
-        linked = store.linked([hop.inbound.phone for hop in hops])
-        named = store.consumers([*{account for hop in hops for account in hop.accounts}])
-        feeders = store.feeders([*{pin for hop in hops for pin in hop.pins}])
-        scopes = [_scope(hop, linked.get(hop.inbound.phone, ()), named, feeders) for hop in hops]
-        phones = [scope.phone for scope in scopes]
-        found = store.requests(
-            phones,
-            [*{account for scope in scopes for account in scope.consumers}],
-            [*{asset for scope in scopes for asset in scope.assets}],
-            [*{ticket for scope in scopes for ticket in scope.tickets}],
-        )
-        requests = _by_what_they_name(found)
-        reported = store.reported(phones) if any(request.asset for request in found) else {}
-        return [
-            Facts(
-                now=now,
-                channel=hop.inbound.channel,
-                ticket=self._ticket(),
-                policy=self.policy,
-                linked=linked.get(scope.phone, ()),
-                known=scope.consumers,
-                requests=_requests(scope, requests) if requests else (),
-                feeders={pin: feeders[pin] for pin in scope.pins},
-                contexts=store.contexts(scope.phone, now) if hop.known.told_until > millis(now) else (),
-                reported=reported.get(scope.phone, frozenset()),
-                guesses=hop.known.guesses,
-                opted_out=hop.known.muted,
-            )
-            for hop, scope in zip(hops, scopes, strict=True)
-        ]
-
     def _ticket(self) -> str:
         try:
             return self.unspent.pop()
@@ -335,18 +225,3 @@ class Hop:
             if tell.context and tell.until:
                 self.store.tell(phone, tell.context, tell.account, tell.ref, now, tell.until)
         return sms
-
-
-def _new_input(conversation: Conversation, inbound: Inbound) -> str | None:
-    """What a hop of a live session adds to what was heard; None if it adds nothing, or does not follow from it."""
-    if not inbound.cumulative:
-        return inbound.text
-    heard, text = conversation.heard, inbound.text
-    if not heard:
-        return text.removeprefix("*") if text else None
-    return text[len(heard) + 1 :] if text.startswith(heard + "*") else None
-
-
-def _is_older(text: str, heard: str) -> bool:
-    """Whether a session's cumulative text is from before what was heard: a repeat that came late."""
-    return text.count("*") < heard.count("*") or (not text and bool(heard))

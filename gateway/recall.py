@@ -1,0 +1,134 @@
+"""What a group of hops needs to know, read for all of them in a few queries: a flow never asks the store mid-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from flows.flow import is_open
+from flows.records import Consumer, Conversation, Facts, Feeder, Policy, Request, Said
+from flows.transformer import asset_of, feeder_asset
+from gateway.records import Inbound
+from gateway.store.sql import Known, Store, millis
+
+
+class Heard:
+    """An inbound with what is known of its phone."""
+
+    __slots__ = ("inbound", "known", "live", "new", "said")
+
+    def __init__(self, inbound: Inbound, known: Known) -> None:
+        self.inbound = inbound
+        self.known = known
+        #: Whether it belongs to the USSD session this phone was last heard in.
+        self.live = inbound.channel == "ussd" and inbound.session == known.conversation.session
+        self.new = _new_input(known.conversation, inbound) if self.live else None
+        self.said: tuple[Said, ...] = ()
+
+
+class Named(NamedTuple):
+    """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held."""
+
+    accounts: set[str]
+    pins: set[str]
+    tickets: set[str]
+
+
+def _named(hop: Heard) -> Named:
+    conversation = hop.known.conversation
+    named = Named(set(), set(), set())
+    for said in hop.said:
+        named.accounts.add(said.account)
+        named.pins.add(said.pin)
+        named.tickets.add(said.ticket)
+    for place in (conversation.place, conversation.held):
+        if place is not None and place.answers:
+            named.accounts.update((place.answers.get("account", ""), place.answers.get("near", "")))
+            named.pins.add(place.answers.get("pin", ""))
+            named.tickets.add(place.answers.get("ticket", ""))
+    for numbers in named:
+        numbers.discard("")
+    return named
+
+
+def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime, ticket: Callable[[], str]) -> list[Facts]:
+    """Everything the flows may need of each phone and of the numbers its hop is about."""
+    phones = [hop.inbound.phone for hop in hops]
+    named = [_named(hop) for hop in hops]
+    linked = store.linked(phones)
+    others = store.consumers([*set().union(*(one.accounts for one in named))])
+    feeders = store.feeders([*set().union(*(one.pins for one in named))])
+    known = [_known(linked.get(phone, ()), one.accounts, others) for phone, one in zip(phones, named, strict=True)]
+    assets = [_assets(consumers, one.pins, feeders) for consumers, one in zip(known, named, strict=True)]
+    found = store.requests(
+        phones, [*set().union(*known)], [*set().union(*assets)], [*set().union(*(one.tickets for one in named))]
+    )
+    requests = _by_what_they_name(found)
+    reported = store.reported(phones) if any(request.asset for request in found) else {}
+    return [
+        Facts(
+            now=now,
+            channel=hop.inbound.channel,
+            ticket=ticket(),
+            policy=policy,
+            linked=linked.get(phone, ()),
+            known=consumers,
+            requests=_requests((phone, *consumers, *about, *one.tickets), requests) if requests else (),
+            feeders={pin: feeders[pin] for pin in one.pins},
+            contexts=store.contexts(phone, now) if hop.known.told_until > millis(now) else (),
+            reported=reported.get(phone, frozenset()),
+            guesses=hop.known.guesses,
+            opted_out=hop.known.muted,
+        )
+        for hop, phone, one, consumers, about in zip(hops, phones, named, known, assets, strict=True)
+    ]
+
+
+def _known(linked: Sequence[Consumer], accounts: Iterable[str], others: Mapping[str, Consumer]) -> dict[str, Consumer]:
+    consumers = {consumer.account: consumer for consumer in linked}
+    consumers.update((account, others[account]) for account in accounts if account in others)
+    return consumers
+
+
+def _assets(consumers: Mapping[str, Consumer], pins: Iterable[str], feeders: Mapping[str, Sequence[Feeder]]) -> set[str]:
+    """What reports about these connections, or about a place with these PIN codes, could be about."""
+    assets = {asset_of(consumer) for consumer in consumers.values()} - {""}
+    return assets.union(feeder_asset(feeder.code, pin) for pin in pins for feeder in feeders[pin])
+
+
+def _by_what_they_name(requests: Iterable[Request]) -> dict[str, dict[str, Request]]:
+    """Requests under their ticket and, while they are open, under their phone, account and asset."""
+    found: dict[str, dict[str, Request]] = {}
+    for request in requests:
+        names = (request.phone, request.account, request.asset) if is_open(request) else ()
+        for name in (request.ticket, *names):
+            if name:
+                found.setdefault(name, {})[request.ticket] = request
+    return found
+
+
+def _requests(names: Iterable[str], named: Mapping[str, Mapping[str, Request]]) -> tuple[Request, ...]:
+    """The requests under any of these names, the oldest first."""
+    found: dict[str, Request] = {}
+    for name in names:
+        found |= named.get(name, {})
+    return tuple(sorted(found.values(), key=lambda request: request.filed))
+
+
+# --- what is new in a USSD hop --------------------------------------------------------------------------------------
+
+
+def _new_input(conversation: Conversation, inbound: Inbound) -> str | None:
+    """What a hop of a live session adds to what was heard; None if it adds nothing, or does not follow from it."""
+    if not inbound.cumulative:
+        return inbound.text
+    heard, text = conversation.heard, inbound.text
+    if not heard:
+        return text.removeprefix("*") if text else None
+    return text[len(heard) + 1 :] if text.startswith(heard + "*") else None
+
+
+def is_older(text: str, heard: str) -> bool:
+    """Whether a session's cumulative text is from before what was heard: a repeat that came late."""
+    return text.count("*") < heard.count("*") or (not text and bool(heard))
