@@ -241,7 +241,7 @@ def test_what_failed_is_undone_whole(store: Store) -> None:
         raise ZeroDivisionError
     assert store.recall(ONE, TODAY).conversation.lang == ""
     for _ in range(2):
-        store.quarantine(inbound(), "ussd", "ZeroDivisionError", NOW)
+        store.quarantine(inbound(), "ussd", "ZeroDivisionError", NOW, "BIL")
     assert store.count("quarantine") == 1
 
 
