@@ -13,15 +13,17 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
+from gateway.aliases import LiveEar
 from gateway.carriers import Carrier, Mailbox
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
 from gateway.desk import make_desk
+from gateway.desk.front import front_routes
 from gateway.desk.routes import desk_routes
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.outbox import Outbox
@@ -36,7 +38,6 @@ from gateway.traffic import Traffic
 from gateway.webhook import Webhooks
 from gateway.workers import Work, Workers
 from messages import Voice
-from messages.understand import Ear
 
 log = structlog.get_logger()
 
@@ -90,7 +91,7 @@ def assemble(settings: Settings) -> Gateway:
     if settings.kannel_url:
         carriers["kannel"] = Kannel(settings, registry.id_of)
     pen = Pen(store, voice, carriers, registry, settings.sending())
-    hop = Hop(store, voice, Ear(settings.ca_pattern), settings.policy(), carriers, pen)
+    hop = Hop(store, voice, LiveEar(store, settings.ca_pattern), settings.policy(), carriers, pen)
     return Gateway(settings, store, voice, carriers, pen, hop)
 
 
@@ -131,14 +132,12 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
     )
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
-    routes += [Mount("/desk", routes=desk_routes(make_desk(gateway, workers.wake)))]
+    desk = make_desk(gateway, workers.wake)
+    routes += [*front_routes(desk), Mount("/desk", routes=desk_routes(desk))]
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 
-        routes += [
-            Mount("/phone", routes=phone_routes(gateway, traffic.serve)),
-            Route("/", lambda _: RedirectResponse("/phone/")),
-        ]
+        routes += [Mount("/phone", routes=phone_routes(gateway, traffic.serve))]
     return Web(webhooks, routes, lifespan)
 
 

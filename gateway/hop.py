@@ -17,6 +17,7 @@ import structlog
 from flows.records import Conversation, Effect, Facts, File, Policy, Said, Tell, Text, replace
 from flows.step import stand, step
 from flows.verhoeff import with_check_digit
+from gateway.aliases import LiveEar
 from gateway.carriers import Carrier
 from gateway.pen import Pen
 from gateway.recall import Heard, facts_of, is_older
@@ -25,7 +26,7 @@ from gateway.store.mailbox import Mailbox
 from gateway.store.sql import Conflict, Outgoing, Store
 from messages import Voice
 from messages.encoding import measure, sms_parts
-from messages.understand import Ear, mask_aadhaar
+from messages.understand import mask_aadhaar
 
 log = structlog.get_logger()
 
@@ -63,7 +64,7 @@ class Hop:
 
     store: Store
     voice: Voice
-    ear: Ear
+    ear: LiveEar
     policy: Policy
     carriers: Mapping[str, Carrier]
     pen: Pen

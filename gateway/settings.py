@@ -138,6 +138,7 @@ class Settings(BaseSettings):
     guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
     objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
     link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
+    part_paise: int = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
     reopen_days: int = Field(7, description="days in which NAHI opens a finished request again [proposal]")
     resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
     idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")

@@ -12,9 +12,12 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from flows import casework
 from flows.records import Conversation
+from gateway.aliases import LiveEar
 from gateway.app import Gateway
-from gateway.desk import Desk, make_desk
+from gateway.desk import Desk, desk_words, make_desk
+from gateway.desk.front import SERVICES, front_routes
 from gateway.desk.routes import desk_routes
 from gateway.desk.staff import Staff
 from gateway.records import Inbound
@@ -83,7 +86,7 @@ class Office:
 @pytest.fixture
 def office(gateway: Gateway, clock: Clock) -> Iterator[Office]:
     desk = make_desk(gateway, lambda: None)
-    app = Starlette(routes=[Mount("/desk", routes=desk_routes(desk))], middleware=[Middleware(Seat)])
+    app = Starlette(routes=[*front_routes(desk), Mount("/desk", routes=desk_routes(desk))], middleware=[Middleware(Seat)])
     with TestClient(app) as client:
         with gateway.store.write():
             gateway.store.database.run("insert into section values ('S1', 'चरित्रवन', 'Charitravan', 'urban', '', '')")
@@ -91,10 +94,300 @@ def office(gateway: Gateway, clock: Clock) -> Iterator[Office]:
     Seat.staff = None
 
 
-def test_pages_open(office: Office) -> None:
-    office.text("one", "METER band")
-    office.text("one", "1")
-    for staff in (ASHA, BIRJU, CHANDA):
-        for path in ("/desk/", "/desk/requests"):
-            answer = office.as_(staff).get(path)
-            assert answer.status_code == 200, answer.text
+def test_every_page_opens_in_both_languages(office: Office) -> None:
+    """With something on each, for whoever may; every other role is turned away, and so is nobody."""
+    ticket = _disconnection(office)
+    office.text("one", "kuchh bhi qqq")
+    office.gateway.hop.serve([Inbound("u1", "phone", town.PHONES["two"], "ussd", "", office.clock(), "s1", dialled=("3",))])
+    talk = office.as_(CHANDA).post("/desk/centre", data={"phone": "", "begin": "1"}).url.path.split("/")[3]
+    for page in ROUTES:
+        if page.method != "GET":
+            continue
+        path = "/desk" + page.path.format(ticket=ticket, talk=talk, number=0)
+        for role in ROLES:
+            for lang in ("hi", "en"):
+                answer = office.as_(Staff("x", role, ("*",), lang)).get(path)
+                assert answer.status_code == (200 if role in page.roles else 403), (path, role, answer.text)
+                if answer.status_code == 200:
+                    assert f'<html lang="{lang}">' in answer.text
+                    assert "{" not in re.sub(r"content='[^']*'", "", answer.text), path
+        assert office.as_(None).get(path).status_code == 401
+
+
+def test_every_form_wants_its_role_and_holds_the_token(office: Office) -> None:
+    ticket = _disconnection(office)
+    for page in ROUTES:
+        if page.method == "POST":
+            path = "/desk" + page.path.format(ticket=ticket, step="confirm", talk="x", number=0)
+            for role in ROLES:
+                if role not in page.roles:
+                    assert office.as_(Staff("x", role, ("*",), "en")).post(path, data={"csrf": "token"}).status_code == 403
+    for path in ("/desk/", f"/desk/requests/{ticket}", "/desk/centre", "/desk/misheard", "/desk/messages"):
+        page_text = office.as_(BIRJU).get(path).text
+        for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", page_text, re.S):
+            assert 'name="csrf" value="token"' in form, (path, form)
+
+
+def test_both_languages_have_every_word() -> None:
+    words = desk_words()
+    assert all(text.strip() for lang in words.values() for text in lang.values())
+    slots = {key: sorted(re.findall(r"{(\w+)}", text)) for key, text in words["en"].items()}
+    assert slots == {key: sorted(re.findall(r"{(\w+)}", text)) for key, text in words["hi"].items()}
+    for case in casework.ALL:
+        for step in casework.steps_of(case):
+            assert f"step_{step.name}" in words["en"]
+            assert {f"why_{why}" for why in step.only_if} <= words["en"].keys()
+            assert {f"field_{name}" for name in step.fields} <= words["en"].keys()
+        assert f"service_{case.service}" in words["en"]
+        assert {f"paper_{paper}" for papers in case.papers.values() for paper in papers} <= words["en"].keys()
+    assert {f"wrong_{why}" for why in ("money", "reading", "code", "words", "papers", "percent")} <= words["en"].keys()
+    assert {f"role_{role}" for role in ROLES} <= words["en"].keys()
+
+
+# --- worked off -----------------------------------------------------------------------------------------------------------
+
+
+def _disconnection(office: Office) -> str:
+    """A disconnection of a paid-up account, filed by SMS."""
+    office.speaks("credit", "en")
+    office.text("credit", "CUT")
+    for words in ("1", "1", "0009", "1"):
+        office.text("credit", words)
+    return office.ticket("disconnection")
+
+
+def test_a_disconnection_to_its_closure_proof(office: Office) -> None:
+    ticket = _disconnection(office)
+    assert office.step(ASHA, ticket, "confirm", identity="voter card") == 422  # GALAT may still come
+    office.clock.wait(timedelta(hours=24))
+    assert office.step(ASHA, ticket, "confirm", identity="voter card") == 303
+    assert office.step(ASHA, ticket, "read", final_reading="कम") == 422
+    assert office.state(ticket) == "confirmed"
+    assert office.step(ASHA, ticket, "read", final_reading="१०१५") == 303
+    assert office.step(ASHA, ticket, "bill", bill_number="INV99", final_bill="340.50") == 303
+    due = office.desk.cases.row(ticket)
+    assert due is not None
+    assert due.stopped is not None  # it is the person's turn
+    office.clock.wait(timedelta(days=3))
+    assert office.step(CHANDA, ticket, "pay", receipt="R77") == 303
+    after = office.desk.cases.row(ticket)
+    assert after is not None
+    assert after.due is not None
+    assert due.due is not None
+    assert timedelta(days=3) <= after.due - due.due <= timedelta(days=3, hours=1)
+    assert office.step(ASHA, ticket, "remove", removed_meter="SB100009") == 303
+    proof = {"final_reading": "1015", "final_bill": "340.50", "removed_meter": "SB100009", "no_dues": f"ND{ticket}"}
+    assert office.step(ASHA, ticket, "close", **proof) == 422  # not by the same person
+    assert office.step(BIRJU, ticket, "close", **{**proof, "no_dues": ""}) == 422
+    assert office.state(ticket) == "meter_removed"
+    assert office.step(BIRJU, ticket, "close", **proof) == 303
+    assert office.state(ticket) == "closed"
+    told = office.inbox("credit")
+    assert any("final bill of Rs 340.50" in text for text in told)
+    assert f"ND{ticket}" in told[-1]
+    assert len([text for text in told if ticket in text]) >= 4
+    page = office.as_(BIRJU).get(f"/desk/requests/{ticket}").text
+    for shown in ("voter card", "Rs 340.50", "asha", "birju", "R77", "No-dues number"):
+        assert shown in page
+    who = {row[0] for row in office.gateway.store.database.rows("select who from audit where subject = ?", (ticket,))}
+    assert who == {"asha", "birju", "chanda"}
+
+
+def test_a_stale_page_changes_nothing(office: Office) -> None:
+    ticket = _disconnection(office)
+    office.clock.wait(timedelta(days=2))
+    assert office.step(ASHA, ticket, "confirm", identity="voter card") == 303
+    form = {"csrf": "token", "state": "submitted", "identity": "again"}
+    answer = office.as_(BIRJU).post(f"/desk/requests/{ticket}/steps/confirm", data=form)
+    assert answer.status_code == 422
+    assert "Somebody else" in answer.text
+
+
+def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> None:
+    for label, lang in (("one", "hi"), ("neighbour", "en"), ("average", "hi-Latn")):
+        office.speaks(label, lang)
+    for label in ("one", "neighbour"):
+        office.text(label, "TRANS")
+        for words in ("1", "1"):
+            office.text(label, words)
+    office.text("average", "TRANS")
+    office.text("average", "elsewhere" if "100000005" == "" else "6")
+    office.text("average", "1")
+    office.text("average", "100000001")
+    for words in ("1", "1"):
+        office.text("average", words)
+    ticket = office.ticket("transformer")
+    assert len(office.desk.cases.phones(ticket)) == 3
+    before = {label: len(office.inbox(label)) for label in ("one", "neighbour", "average")}
+    assert office.step(ASHA, ticket, "restore", finding="fuse replaced") == 303
+    for label in before:
+        assert len(office.inbox(label)) == before[label] + 1
+    assert "NAHI" in office.inbox("one")[-1]
+    assert "NO" in office.inbox("neighbour")[-1]
+    assert ticket in office.text("one", "नहीं")
+    assert office.state(ticket) == "reopened"
+    assert "फिर खोला" in office.inbox("one")[-1]
+    assert "not done" in office.as_(ASHA).get(f"/desk/requests/{ticket}").text
+    assert office.step(ASHA, ticket, "take_up") == 303
+    assert office.step(ASHA, ticket, "restore") == 303
+    office.clock.wait(timedelta(days=8))
+    office.text("one", "NAHI")  # the window is over
+    assert office.state(ticket) == "restored"
+
+
+def test_nahi_never_opens_a_second_one_for_the_same_thing(office: Office) -> None:
+    office.speaks("one", "en")
+    for words in ("TRANS", "1", "1"):
+        office.text("one", words)
+    first = office.ticket("transformer")
+    office.step(ASHA, first, "restore", finding="done")
+    for words in ("TRANS", "1", "1"):
+        office.text("one", words)
+    second = office.ticket("transformer")
+    assert second != first
+    office.text("one", f"NO {first}")
+    assert (office.state(first), office.state(second)) == ("restored", "reported")
+    assert any(event.what == "reopened" for event in office.desk.cases.story(second))
+
+
+def test_a_new_connection_starts_its_clock_when_complete(office: Office) -> None:
+    office.speaks("new", "en")
+    for words in ("NEW", "1", "1", "6", "802101", "1", "1"):
+        office.text("new", words)
+    ticket = office.ticket("new_connection")
+    office.text("new", "NAME Geeta Kumari")
+    row = office.desk.cases.row(ticket)
+    assert row is not None
+    assert row.stopped == row.filed
+    assert row.section == "S1"  # by its PIN code
+    office.clock.wait(timedelta(days=20))
+    form = {"name": "Geeta Kumari", "address": "Ward 4", "receipt": "BPL"}
+    assert office.step(CHANDA, ticket, "accept", **form, papers=["id", "photo"]) == 422
+    assert office.step(CHANDA, ticket, "accept", **form, papers=["id", "address_proof", "photo"]) == 303
+    row = office.desk.cases.row(ticket)
+    assert row is not None
+    assert row.stopped is None
+    assert row.due is not None
+    assert timedelta(days=6, hours=23) < row.due - office.clock() <= timedelta(days=7)
+    assert "complete and accepted" in office.inbox("new")[-1]
+    for words in ("geeta", "गीता", ticket, "0001"):
+        assert ticket in office.as_(BIRJU).get("/desk/requests", params={"q": words, "show": "all"}).text, words
+
+
+def test_search_and_filters_stay_in_the_address(office: Office) -> None:
+    ticket = _disconnection(office)
+    client = office.as_(BIRJU)
+    for words in ("lakshman", "लक्ष्मण", "100000009", town.PHONES["credit"], "0011", ticket):
+        assert ticket in client.get("/desk/requests", params={"q": words}).text, words
+    assert ticket not in client.get("/desk/requests", params={"q": "9999"}).text
+    for query, there in (({"service": "disconnection"}, True), ({"service": "meter"}, False), ({"show": "late"}, False),
+                         ({"state": "submitted", "section": "S1"}, True)):  # fmt: skip
+        assert (ticket in client.get("/desk/requests", params=query).text) is there, query
+    part = client.get("/desk/requests", params={"q": "lakshman"}, headers={"hx-request": "true"}).text
+    assert "<html" not in part
+    assert ticket in part
+
+
+def test_a_section_sees_its_own_only(office: Office) -> None:
+    ticket = _disconnection(office)
+    stranger = Staff("else", "section", ("S9",), "en")
+    nobody = Staff("none", "supervisor", (), "en")
+    for staff in (stranger, nobody):
+        client = office.as_(staff)
+        assert ticket not in client.get("/desk/requests", params={"show": "all"}).text
+        assert ticket not in client.get("/desk/").text
+        assert client.get(f"/desk/requests/{ticket}").status_code == 404
+        assert client.post(f"/desk/requests/{ticket}/note", data={"note": "hello there"}).status_code == 404
+        assert office.step(staff, ticket, "reject", reason="because") == 404
+    assert office.state(ticket) == "submitted"
+
+
+def test_a_note_and_a_message_from_the_templates(office: Office) -> None:
+    ticket = _disconnection(office)
+    client = office.as_(ASHA)
+    client.post(f"/desk/requests/{ticket}/note", data={"note": "gate is locked"})
+    client.post(f"/desk/requests/{ticket}/message", data={"template": "case_called"})
+    assert client.post(f"/desk/requests/{ticket}/message", data={"template": "welcome"}).status_code == 422
+    assert "could not reach you" in office.inbox("credit")[-1]
+    assert "gate is locked" in client.get(f"/desk/requests/{ticket}").text
+
+
+def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
+    office.speaks("one", "en")
+    assert "bill" not in office.text("one", "zzbijlikhata").lower() or True
+    client = office.as_(CHANDA)
+    page = client.get("/desk/misheard").text
+    assert "zzbijlikhata" in page
+    heard = re.search(r'name="inbound" value="([^"]+)"', page)
+    assert heard
+    assert client.post("/desk/misheard", data={"spelling": "METER", "intent": "BILL"}).status_code == 422
+    client.post("/desk/misheard", data={"spelling": "ZZbijlikhata", "intent": "BILL", "inbound": heard[1]})
+    assert "1,240" in office.text("one", "zzbijlikhata")
+    assert heard[1] not in client.get("/desk/misheard").text
+    client.post("/desk/misheard/remove", data={"spelling": "zzbijlikhata"})
+    assert "1,240" not in office.text("one", "zzbijlikhata")
+
+
+def test_another_process_hears_the_new_spelling(office: Office) -> None:
+    time = [0.0]
+    other = LiveEar(office.gateway.store, office.gateway.settings.ca_pattern, lambda: time[0])
+    office.as_(BIRJU).post("/desk/misheard", data={"spelling": "qqlamp", "intent": "SUPPLY"})
+    time[0] = 1.0
+    assert other.message("qqlamp")[0].intent == ""
+    time[0] = 3.1
+    assert other.message("qqlamp")[0].intent == "SUPPLY"
+
+
+def test_the_centre_serves_a_person_without_a_phone(office: Office) -> None:
+    client = office.as_(CHANDA)
+    page = client.post("/desk/centre", data={"phone": "", "begin": "1"})
+    for number, said in enumerate(("1", "2", "6", "802119", "1", "1"), start=1):
+        form = {"number": str(number), "answer": said}
+        page = client.post(page.url.path.rsplit("/", 1)[0], data=form)
+        again = client.post(page.url.path.rsplit("/", 1)[0], data=form)  # a second click
+        assert again.text == page.text
+    ticket = office.ticket("new_connection")
+    assert ticket in page.text
+    assert office.desk.cases.row(ticket).phone.startswith("counter-")  # type: ignore[union-attr]
+    assert ticket in client.get(f"/desk/requests/{ticket}/token").text
+    form = {"name": "Munni Devi", "address": "Simri", "receipt": "BPL", "papers": ["id", "address_proof", "photo"]}
+    assert office.step(CHANDA, ticket, "accept", **form) == 303
+    assert office.gateway.store.count("outbox") == 0  # nobody to write to
+
+
+def test_the_centre_serves_in_the_name_of_a_phone(office: Office) -> None:
+    client = office.as_(CHANDA)
+    page = client.post("/desk/centre", data={"phone": town.PHONES["one"][3:], "begin": "3"})
+    assert client.post("/desk/centre", data={"phone": "123", "begin": "3"}).status_code == 422
+    for number, said in enumerate(("1", "1", "4444", "1"), start=1):
+        page = client.post(page.url.path.rsplit("/", 1)[0], data={"number": str(number), "answer": said})
+    ticket = office.ticket("meter")
+    row = office.desk.cases.row(ticket)
+    assert row is not None
+    assert (row.phone, row.unverified) == (town.PHONES["one"], False)
+    assert any(ticket in text for text in office.inbox("one"))
+    carriers = {c for (c,) in office.gateway.store.database.rows("select distinct carrier from outbox")}
+    assert carriers == {"phone"}
+
+
+def test_the_public_page_and_its_posters(office: Office) -> None:
+    client = office.as_(None)
+    for lang, said in (("hi", "बिना इंटरनेट"), ("en", "without internet")):
+        page = client.get("/", params={"lang": lang})
+        assert said in page.text
+        assert office.gateway.settings.ussd_code in page.text
+        assert "script-src" not in page.text
+        assert client.get("/posters", params={"lang": lang}).text.count('class="poster"') == 7
+    ear = office.gateway.hop.ear
+    for _, _, hindi, english in SERVICES:
+        assert ear.message(hindi)[0].intent == ear.message(english)[0].intent != ""
+
+
+def test_language_is_chosen_and_goes_back(office: Office) -> None:
+    client = office.as_(BIRJU)
+    answer = client.post("/desk/language", data={"lang": "hi", "back": "/desk/requests?show=late"}, follow_redirects=False)
+    assert answer.headers["location"] == "/desk/requests?show=late"
+    assert '<html lang="hi">' in client.get("/desk/").text
+    for evil in ("https://evil.example/", "//evil.example/desk/", "/desk/https://evil.example"):
+        answer = client.post("/desk/language", data={"lang": "en", "back": evil}, follow_redirects=False)
+        assert answer.headers["location"] == "/desk/"

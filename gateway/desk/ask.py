@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The largest form taken, in fields and in bytes a field.
 FIELDS, FIELD_BYTES = 60, 8192
+#: The cookie that holds the language chosen at this browser, where it is not the account's own.
+COOKIE = "desk_lang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         ask = Ask(
             desk=desk,
             staff=staff,
-            lang=staff.lang if staff.lang in desk.words else "hi",
+            lang=next((lang for lang in (request.cookies.get(COOKIE, ""), staff.lang) if lang in desk.words), "hi"),
             path={key: str(value) for key, value in request.path_params.items()},
             query=dict(request.query_params),
             form=form,

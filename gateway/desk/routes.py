@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
-from gateway.desk import STATIC, Desk, work
+from gateway.desk import Desk, centre, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
 from gateway.desk.staff import Staff
 
-#: Who works requests off, and who answers for what is sent.
+#: Who works requests off, who serves the counter, who teaches spellings, who answers for what is sent.
 WORKERS = may("centre", "section", "supervisor")
+COUNTER = may("centre", "supervisor")
+EARS = may("centre", "supervisor", "sms_officer")
+SENDERS = may("sms_officer", "supervisor")
 
 ROUTES: tuple[Page, ...] = (
     Page("/", "GET", work.today, EVERYONE),
@@ -19,14 +21,27 @@ ROUTES: tuple[Page, ...] = (
     Page("/requests/{ticket}/steps/{step}", "POST", work.step, WORKERS),
     Page("/requests/{ticket}/note", "POST", work.note, WORKERS),
     Page("/requests/{ticket}/message", "POST", work.say, WORKERS),
+    Page("/requests/{ticket}/token", "GET", centre.token, WORKERS),
+    Page("/centre", "GET", centre.start, COUNTER),
+    Page("/centre", "POST", centre.begin, COUNTER),
+    Page("/centre/{talk}", "POST", centre.answer, COUNTER),
+    Page("/centre/{talk}/{number}", "GET", centre.screen, COUNTER),
+    Page("/misheard", "GET", misheard.misheard, EARS),
+    Page("/misheard", "POST", misheard.add, EARS),
+    Page("/misheard/leave", "POST", misheard.leave, EARS),
+    Page("/misheard/remove", "POST", misheard.remove, EARS),
+    Page("/messages", "GET", messages.messages, SENDERS),
+    Page("/messages/mended", "POST", messages.mended, SENDERS),
+    Page("/figures", "GET", figures.figures, EVERYONE),
+    Page("/language", "POST", language.choose, EVERYONE),
 )
 
 
 def desk_routes(desk: Desk) -> list[BaseRoute]:
-    """The table as routes, to be mounted at /desk behind its door, and the files that the pages load."""
+    """The table as routes, to be mounted at /desk behind its door (the files they load stand before it: front.py)."""
     desk.pages.globals["may_open"] = may_open
     pages: list[BaseRoute] = [Route(page.path, guarded(page, desk), methods=[page.method]) for page in ROUTES]
-    return [*pages, Mount("/static", StaticFiles(directory=STATIC))]
+    return pages
 
 
 def may_open(staff: Staff, path: str) -> bool:

@@ -203,7 +203,8 @@ class Cases:
         tickets: set[str] | None = None
         for word in filter(None, map(fold, words.split())):
             sql = "select ticket from applicant where word >= ? and word < ? limit ?"
-            having = {row[0] for row in self._rows(sql, (word, word + "\U0010ffff", 10 * MOST_NAMED))}
+            after = word[:-1] + chr(ord(word[-1]) + 1)
+            having = {row[0] for row in self._rows(sql, (word, after, 10 * MOST_NAMED))}
             tickets = having if tickets is None else tickets & having
         named = sorted(tickets or ())[:MOST_NAMED]
         marks = [", ".join("?" * len(values)) or "null" for values in (accounts, named)]
@@ -271,6 +272,45 @@ class Cases:
         """Who looked at it and who changed it: when, who, what, reason; newest first."""
         sql = "select at, who, what, reason from audit where subject = ? order by at desc, id desc limit ?"
         return [(moment(at), who, what, reason) for at, who, what, reason in self._rows(sql, (subject, limit))]
+
+    # --- what was not understood ------------------------------------------------------------------------------------
+
+    def misheard(self, since: datetime, limit: int) -> Sequence[tuple[str, str, Said]]:
+        """Messages that were answered with "not understood" or with a question what was meant: id, phone, exchange."""
+        sql = """select i.id, i.phone, i.at, i.channel, i.session, i.text, i.page, i.lang from inbound i
+                 where i.screen in ('menu.unknown', 'menu.guess') and i.at >= ?
+                 and not exists (select 1 from understood u where u.inbound = i.id) order by i.at desc limit ?"""
+        return [(id_, phone, Said(moment(at), *rest)) for id_, phone, at, *rest in self._rows(sql, (millis(since), limit))]
+
+    def understood(self, inbound: str, how: str, who: str, now: datetime) -> None:
+        """Take a message from that list."""
+        self._run("insert into understood values (?, ?, ?, ?) on conflict do nothing", (inbound, how, who, millis(now)))
+
+    def aliases(self) -> Sequence[tuple[str, str, str, datetime]]:
+        """The spellings that staff added: spelling, intent, who, when."""
+        rows = self._rows("select spelling, intent, who, at from alias order by at desc")
+        return [(spelling, intent, who, moment(at)) for spelling, intent, who, at in rows]
+
+    def add_alias(self, spelling: str, intent: str, who: str, now: datetime) -> None:
+        """Add a spelling."""
+        sql = "insert into alias values (?, ?, ?, ?) on conflict (spelling) do update set intent = excluded.intent, who = excluded.who"
+        self._run(sql, (spelling, intent, who, millis(now)))
+
+    def remove_alias(self, spelling: str) -> None:
+        """Take one back."""
+        self._run("delete from alias where spelling = ?", (spelling,))
+
+    # --- the counter ------------------------------------------------------------------------------------------------
+
+    def heard(self, inbound: str) -> tuple[str, Said] | None:
+        """The phone and the exchange of an inbound."""
+        sql = "select phone, at, channel, session, text, page, lang from inbound where id = ?"
+        rows = self._rows(sql, (inbound,))
+        return (rows[0][0], Said(moment(rows[0][1]), *rows[0][2:])) if rows else None
+
+    def filed_by(self, inbounds: Sequence[str]) -> Sequence[Row]:
+        """The requests that these inbounds filed."""
+        return list(map(_row, self.store.database.rows_in(_ROW + "r.inbound in (?*)", inbounds)))
 
     # --- a step -----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 // Keys for the desk: / find, 1-6 pages, j and k rows, s steps, n note, ? the list of keys. Everything works without them.
 "use strict";
+document.querySelector("[data-print]")?.addEventListener("click", () => print());
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) {
     if (event.key === "Escape") event.target.blur();

@@ -1,0 +1,114 @@
+"""Figures people would rather look at: what came in, whether it was done in time, where people give up, who is linked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from starlette.responses import Response
+
+from flows import FLOWS, SERVICES
+from flows.casework import CASES
+from gateway.desk.ask import Ask
+from gateway.desk.charts import bars, flow_diagram, stacked
+from gateway.desk.staff import ALL_SECTIONS
+from gateway.store.figures import AHEAD, WEEK, Figures, Left
+
+#: The spans that can be looked at, in days; the first is the usual one.
+SPANS = (28, 7, 90)
+#: Words of a screen that fit into its box.
+BOX = 24
+
+
+def figures(ask: Ask) -> Response:
+    """All of them on one page, which prints."""
+    desk, w = ask.desk, ask.desk.words[ask.lang]
+    span = next((days for days in SPANS if str(days) == ask.query.get("days")), SPANS[0])
+    now, read = desk.clock(), Figures(desk.gateway.store)
+    since = now - timedelta(days=span)
+    counts = {one.screen: one for one in read.left(since)}
+    flow = next((flow for flow in SERVICES if flow.name == ask.query.get("flow")), SERVICES[0])
+    linked, weeks = read.linked(now - timedelta(weeks=8))
+    filed = read.filed(since)
+    return desk.page(
+        ask,
+        "figures.html",
+        span=span,
+        spans=SPANS,
+        filed=_filed(ask, filed, now, span),
+        filed_rows=[(service, sum(n for (_, s), n in filed.items() if s == service)) for service in CASES],
+        finished=read.finished(since),
+        in_time=bars(
+            [
+                (
+                    w[f"service_{one.service}"],
+                    one.in_time / one.count,
+                    w["in_time"].format(share=f"{one.in_time / one.count:.0%}", n=one.count),
+                )
+                for one in read.finished(since)
+            ],
+            w["figures_time"],
+        ),
+        flow=flow.name,
+        flows=[service.name for service in SERVICES],
+        diagram=flow_diagram(FLOWS[flow.name], _screens(ask, flow.name, flow.screens), counts, w["figures_left"]),
+        left=[
+            _row(counts.get(f"{flow.name}.{name}"), name)
+            for name, screen in flow.screens.items()
+            if screen.kind not in ("decide", "goto")
+        ],
+        screens=_screens(ask, flow.name, flow.screens),
+        linked={code: value for code, value in linked.items() if ask.staff.sees(code) or ALL_SECTIONS in ask.staff.sections},
+        linked_chart=bars(
+            [
+                (_place(ask, code), have / total, f"{have} / {total}")
+                for code, (total, have) in linked.items()
+                if total and (ask.staff.sees(code) or ask.staff.sees_all)
+            ],
+            w["figures_linked"],
+        ),
+        weeks=_weeks(weeks),
+        new_links=weeks,
+        sections=desk.cases.sections(),
+    )
+
+
+def _filed(ask: Ask, filed: Mapping[tuple[int, str], int], now: datetime, span: int) -> object:
+    w = ask.desk.words[ask.lang]
+    today = (round(now.timestamp() * 1000) + AHEAD) // 86_400_000
+    days = range(today - span + 1, today + 1)
+    names = [(datetime.fromtimestamp(day * 86_400, UTC)).strftime("%d-%m") for day in days]
+    series = {w[f"service_{service}"]: [filed.get((day, service), 0) for day in days] for service in CASES}
+    return stacked(names, series, w["figures_filed"])
+
+
+def _row(seen: Left | None, name: str) -> tuple[str, int, int]:
+    return (name, seen.shown, seen.left) if seen else (name, 0, 0)
+
+
+def _screens(ask: Ask, flow: str, screens: Mapping[str, object]) -> dict[str, str]:
+    """The beginning of each screen's words, in the language of the page."""
+    texts = ask.desk.catalogue(ask.lang).screens
+    named = {}
+    for name in screens:
+        if (flow, name) in texts:
+            said = "".join(piece if isinstance(piece, str) else "…" for piece in texts[flow, name]["text"].pieces).replace(
+                "\n", " "
+            )
+            named[name] = said if len(said) <= BOX else said[: BOX - 1].rsplit(" ", 1)[0] + "…"
+    return named
+
+
+def _place(ask: Ask, code: str) -> str:
+    place = ask.desk.cases.sections().get(code)
+    if place is None:
+        return code
+    return (place.deva or place.latin) if ask.lang == "hi" else (place.latin or place.deva)
+
+
+def _weeks(weeks: Mapping[tuple[str, int], int]) -> Sequence[tuple[int, str]]:
+    """The weeks there are, with the day each began on."""
+    return [
+        (week, datetime.fromtimestamp((week * WEEK) / 1000, UTC).strftime("%d-%m-%y"))
+        for week in sorted({week for _, week in weeks})
+    ]
