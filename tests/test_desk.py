@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -18,8 +19,8 @@ from gateway.aliases import LiveEar
 from gateway.app import Gateway
 from gateway.desk import Desk, desk_words, make_desk
 from gateway.desk.front import SERVICES, front_routes
-from gateway.desk.routes import desk_routes
-from gateway.desk.staff import Staff
+from gateway.desk.routes import ROUTES, desk_routes
+from gateway.desk.staff import ROLES, Staff
 from gateway.records import Inbound
 from tests import town
 from tests.conftest import Clock
@@ -77,7 +78,7 @@ class Office:
     def state(self, ticket: str) -> str:
         return str(self.gateway.store.database.rows("select state from request where ticket = ?", (ticket,))[0][0])
 
-    def step(self, staff: Staff, ticket: str, name: str, **typed: object) -> int:
+    def step(self, staff: Staff, ticket: str, name: str, /, **typed: object) -> int:
         self.clock.wait(timedelta(minutes=10))
         form = {"csrf": "token", "state": self.state(ticket), **typed}
         return self.as_(staff).post(f"/desk/requests/{ticket}/steps/{name}", data=form, follow_redirects=False).status_code
@@ -110,7 +111,7 @@ def test_every_page_opens_in_both_languages(office: Office) -> None:
                 assert answer.status_code == (200 if role in page.roles else 403), (path, role, answer.text)
                 if answer.status_code == 200:
                     assert f'<html lang="{lang}">' in answer.text
-                    assert "{" not in re.sub(r"content='[^']*'", "", answer.text), path
+                    assert "{" not in re.sub(r"content='[^']*'|{#\w+#}", "", answer.text), path
         assert office.as_(None).get(path).status_code == 401
 
 
@@ -211,7 +212,7 @@ def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> No
         for words in ("1", "1"):
             office.text(label, words)
     office.text("average", "TRANS")
-    office.text("average", "elsewhere" if "100000005" == "" else "6")
+    office.text("average", "6")
     office.text("average", "1")
     office.text("average", "100000001")
     for words in ("1", "1"):
@@ -314,7 +315,7 @@ def test_a_note_and_a_message_from_the_templates(office: Office) -> None:
 
 def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     office.speaks("one", "en")
-    assert "bill" not in office.text("one", "zzbijlikhata").lower() or True
+    assert "1,240" not in office.text("one", "zzbijlikhata")
     client = office.as_(CHANDA)
     page = client.get("/desk/misheard").text
     assert "zzbijlikhata" in page
@@ -325,7 +326,7 @@ def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     assert "1,240" in office.text("one", "zzbijlikhata")
     assert heard[1] not in client.get("/desk/misheard").text
     client.post("/desk/misheard/remove", data={"spelling": "zzbijlikhata"})
-    assert "1,240" not in office.text("one", "zzbijlikhata")
+    assert office.text("one", "zzbijlikhata").startswith("That is not")  # the open question again
 
 
 def test_another_process_hears_the_new_spelling(office: Office) -> None:

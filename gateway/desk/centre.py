@@ -41,6 +41,7 @@ def begin(ask: Ask) -> Response:
         known = desk.gateway.store.recall(phone, desk.clock().date()).conversation
         if not known.lang:  # the clerk reads the screens: the welcome in three scripts is not for them
             desk.gateway.store.keep_conversations([Conversation(phone, lang=ask.lang)], desk.clock())
+        desk.cases.begin_talk(talk, phone, ask.staff.name, desk.clock())
         desk.audit.within(ask.staff, "counter", masked(phone) if found else phone)
     return _hop(ask, phone, talk, 0, (choice,) if choice in BEGINNINGS else ())
 
@@ -51,7 +52,8 @@ def _hop(ask: Ask, phone: str, talk: str, number: int, dialled: tuple[str, ...] 
     id_, session = f"centre-{talk}/{number}", f"centre-{talk}"
     inbound = Inbound(id_, Centre.name, phone, "ussd", text, desk.clock(), session, cumulative=False, dialled=dialled)
     try:
-        desk.counter.serve([inbound])
+        if desk.cases.heard(phone, id_) is None:  # a second click finds the first one's answer
+            desk.counter.serve([inbound])
     except Unavailable:
         return desk.page(ask, "sorry.html", 503, why="unavailable")
     desk.wake()
@@ -61,10 +63,10 @@ def _hop(ask: Ask, phone: str, talk: str, number: int, dialled: tuple[str, ...] 
 def screen(ask: Ask) -> Response:
     """The screen as it stands, its options as buttons, and what has been filed."""
     desk, talk, number = ask.desk, ask.path["talk"], ask.path["number"]
-    shown = desk.cases.heard(f"centre-{talk}/{number}")
-    if shown is None:
+    phone = desk.cases.phone_at(talk)
+    said = desk.cases.heard(phone, f"centre-{talk}/{number}")
+    if said is None:
         return desk.page(ask, "sorry.html", 404, why="gone")
-    phone, said = shown
     lines = said.page.split("\n")
     options = [(found[1], found[2]) for line in lines if (found := OPTION.match(line))]
     return desk.page(
@@ -82,11 +84,11 @@ def screen(ask: Ask) -> Response:
 
 def answer(ask: Ask) -> Response:
     """What the person says, typed by the clerk."""
-    number = ask.typed("number")
-    before = ask.desk.cases.heard(f"centre-{ask.path['talk']}/{int(number) - 1 if number.isdigit() else ''}")
-    if before is None or not number.isdigit() or len(number) > 4:
+    number, talk = ask.typed("number"), ask.path["talk"]
+    phone = ask.desk.cases.phone_at(talk)
+    if not phone or not re.fullmatch(r"[1-9]\d{0,3}", number):
         return ask.desk.page(ask, "sorry.html", 404, why="gone")
-    return _hop(ask, before[0], ask.path["talk"], int(number), text=ask.typed("answer")[:160])
+    return _hop(ask, phone, talk, int(number), text=ask.typed("answer")[:160])
 
 
 def token(ask: Ask) -> Response:

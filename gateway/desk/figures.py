@@ -52,7 +52,7 @@ def figures(ask: Ask) -> Response:
         flow=flow.name,
         flows=[service.name for service in SERVICES],
         diagram=flow_diagram(FLOWS[flow.name], _screens(ask, flow.name, flow.screens), counts, w["figures_left"]),
-        left=[
+        gone=[
             _row(counts.get(f"{flow.name}.{name}"), name)
             for name, screen in flow.screens.items()
             if screen.kind not in ("decide", "goto")

@@ -247,7 +247,7 @@ class Cases:
     def conversation(self, ticket: str) -> list[Said]:
         """The exchanges in which it was filed: its USSD session, or the messages of the same half hour before."""
         source = self._rows(
-            """select i.phone, i.session, i.channel, i.at from request r join inbound i on i.id = r.inbound where r.ticket = ?""",
+            """select i.phone, i.session, i.channel, i.at from request r join inbound i on i.phone = r.phone and i.id = r.inbound where r.ticket = ?""",
             (ticket,),
         )
         if not source:
@@ -302,11 +302,20 @@ class Cases:
 
     # --- the counter ------------------------------------------------------------------------------------------------
 
-    def heard(self, inbound: str) -> tuple[str, Said] | None:
-        """The phone and the exchange of an inbound."""
-        sql = "select phone, at, channel, session, text, page, lang from inbound where id = ?"
-        rows = self._rows(sql, (inbound,))
-        return (rows[0][0], Said(moment(rows[0][1]), *rows[0][2:])) if rows else None
+    def begin_talk(self, talk: str, phone: str, who: str, now: datetime) -> None:
+        """A person is at the counter."""
+        self._run("insert into counter values (?, ?, ?, ?)", (talk, phone, who, millis(now)))
+
+    def phone_at(self, talk: str) -> str:
+        """The phone in whose name a talk at the counter is; empty if there is no such talk."""
+        rows = self._rows("select phone from counter where talk = ?", (talk,))
+        return rows[0][0] if rows else ""
+
+    def heard(self, phone: str, inbound: str) -> Said | None:
+        """The exchange of an inbound."""
+        sql = "select at, channel, session, text, page, lang from inbound where phone = ? and id = ?"
+        rows = self._rows(sql, (phone, inbound))
+        return Said(moment(rows[0][0]), *rows[0][1:]) if rows else None
 
     def filed_by(self, inbounds: Sequence[str]) -> Sequence[Row]:
         """The requests that these inbounds filed."""

@@ -163,6 +163,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "create index audit_subject on audit (subject, at)",
             "create table applicant (word text not null, ticket text not null, primary key (word, ticket))",
             """create table alias (spelling text primary key, intent text not null, who text not null, at bigint not null)""",
+            "create table counter (talk text primary key, phone text not null, who text not null, at bigint not null)",
             """create table understood (inbound text primary key, how text not null, who text not null, at bigint not null)""",
         ),
     ),
