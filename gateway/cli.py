@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from gateway.app import Gateway, assemble, make_app
 from gateway.backup import backup_command, restore_command
 from gateway.check import check_command
+from gateway.copy import copy_command
 from gateway.hop import now_utc
 from gateway.settings import BadSetting, Settings, load
 from gateway.store import Store, open_store
@@ -168,6 +169,7 @@ def _setting(name: str) -> str:
 
 
 main.add_command(check_command(_store))
+main.add_command(copy_command(_store))
 main.add_command(backup_command(_store))
 main.add_command(restore_command(lambda: _setting("database")))
 

@@ -30,10 +30,24 @@ from flows.records import (
     Unlink,
     replace,
 )
-from gateway.records import Answer, Inbound, Lane, Later, Never, OptOut, Report, Sent, SessionEnd
+from gateway.records import (
+    Answer,
+    Inbound,
+    Lane,
+    Later,
+    Never,
+    OptOut,
+    OutboundMessage,
+    Outcome,
+    Report,
+    Sent,
+    SessionEnd,
+    Unsure,
+)
 from gateway.store import Conflict, Store, open_store
 from gateway.store import postgres as postgres_module
-from gateway.store.sql import Outgoing, millis
+from gateway.store.queue import Queue
+from gateway.store.sql import LANES, Outgoing, millis
 from tests import town
 from tests.conftest import BOTH_STORES
 from tests.postgres import Server
@@ -72,8 +86,20 @@ def enqueue(store: Store, *messages: Outgoing) -> None:
         store.enqueue(messages)
 
 
-def lease(store: Store, limit: int = 10, now: datetime = NOW, worker: str = "w1") -> list[int]:
-    return [message.id for message in store.lease(worker, now, limit, "phone", timedelta(seconds=60))]
+def take(store: Store, limit: int = 10, now: datetime = NOW, worker: str = "w1") -> list[OutboundMessage]:
+    """What is due, as a worker takes it."""
+    queue, taken = Queue(store), list[OutboundMessage]()
+    with store.write():
+        for lane in range(len(LANES)):
+            for due in queue.due("phone", lane, now, limit - len(taken)):
+                taken.append(queue.take(due.message, worker, now, timedelta(seconds=60)))
+    return taken
+
+
+def settle(store: Store, message: OutboundMessage, outcome: Outcome, state: str, again: datetime | None = None) -> bool:
+    queue = Queue(store)
+    with store.write([queue.touches(message, outcome)]):
+        return queue.settle(message, outcome, NOW, state, again)
 
 
 def at_once(*tasks: Callable[[], None]) -> None:
@@ -254,43 +280,37 @@ def test_messages_leave_by_lane_and_when_they_are_due(store: Store) -> None:
         store, sms(text="bulk", lane="bulk"), sms(text="later", due_at=NOW + timedelta(minutes=5)), sms(text="notice"),
         sms(text="live", lane="live"), sms(text="other", carrier="other"),
     )  # fmt: skip
-    leased = store.lease("w1", NOW, 2, "phone", timedelta(seconds=60))
-    assert [(message.text, message.attempt, message.lane) for message in leased] == [("live", 1, "live"), ("notice", 1, "notice")]
-    assert [message.text for message in store.lease("w2", NOW, 9, "phone", timedelta(seconds=60))] == ["bulk"]
-    assert lease(store) == []
-    assert store.next_due("phone") == NOW + timedelta(minutes=5)
-    assert store.next_due("nobody") is None
-
-
-@BOTH_STORES
-def test_a_message_whose_sender_died_is_handed_out_once(store: Store) -> None:
-    enqueue(store, sms(), sms())
-    assert len(lease(store)) == 2
-    assert store.expired(NOW + timedelta(seconds=59), 10) == []
-    assert len(store.expired(NOW + timedelta(seconds=61), 10)) == 2
-    assert store.expired(NOW + timedelta(seconds=62), 10) == []
+    assert [(one.text, one.attempt, one.lane) for one in take(store, 2)] == [("live", 1, "live"), ("notice", 1, "notice")]
+    assert [one.text for one in take(store)] == ["bulk"]
+    assert take(store) == []
+    assert [one.text for one in take(store, now=NOW + timedelta(minutes=6))] == ["later"]
+    assert {worker for worker, _ in Queue(store).out("phone")} == {"w1"}
 
 
 @BOTH_STORES
 def test_what_became_of_a_try_is_kept_and_reports_only_move_forward(store: Store) -> None:
-    enqueue(store, sms(text="one"), sms(text="two"), sms(text="three"))
-    one, two, three = store.lease("w1", NOW, 3, "phone", timedelta(seconds=60))
-    store.report(Report("phone", "ref-1", "Success", "delivered"), NOW)  # it overtook our own commit
-    store.settle(one, Sent("ref-1", "cost"), NOW, None, "sent")
-    store.settle(two, Later("slow down"), NOW, NOW + timedelta(seconds=5), "waiting")
-    store.settle(three, Never("no such number"), NOW, None, "failed")
+    queue = Queue(store)
+    enqueue(store, sms(text="one"), sms(text="two"), sms(text="three"), sms(text="four"))
+    one, two, three, four = take(store)
+    queue.report(Report("phone", "ref-1", "Success", "delivered"), NOW)  # it overtook our own commit
+    assert settle(store, one, Sent("ref-1", "cost"), "sent")
+    assert settle(store, two, Later("slow down"), "waiting", NOW + timedelta(seconds=5))
+    assert settle(store, three, Never("no such number"), "failed")
+    assert settle(store, four, Unsure("a time-out"), "unknown")
     states = "select text, state, reference, note from outbox order by id"
     assert store.database.rows(states) == [
         ("one", "delivered", "ref-1", "cost"), ("two", "waiting", None, "slow down"), ("three", "failed", None, "no such number"),
+        ("four", "unknown", None, "a time-out"),
     ]  # fmt: skip
-    (again,) = store.lease("w1", NOW + timedelta(seconds=6), 3, "phone", timedelta(seconds=60))
+    (again,) = take(store, now=NOW + timedelta(seconds=6))
     assert (again.text, again.attempt) == ("two", 2)
-    store.settle(two, Never("too late: another try is on its way"), NOW, None, "failed")
-    store.settle(again, Sent("ref-2"), NOW, None, "sent")
+    assert not settle(store, two, Never("too late: another try is on its way"), "failed")
+    assert settle(store, again, Sent("ref-2"), "sent")
     for status, state in (("Failed", "failed"), ("Success", "delivered"), ("Failed", "failed"), ("Sent", "sent")):
-        store.note(Report("phone", "ref-2", status, state), NOW)  # type: ignore[arg-type]
+        queue.report(Report("phone", "ref-2", status, state), NOW)  # type: ignore[arg-type]
     assert store.database.rows(states)[1][1] == "delivered"
     assert [(text, at) for _, text, _, _, _, at in store.inbox(ONE, 0)] == [("one", NOW), ("two", NOW)]
+    assert queue.parts_spent(NOW) == (3, 3)
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
@@ -365,43 +385,33 @@ def test_two_workers_never_take_the_same_message(store: Store, database: str) ->
 
     def work(worker: str) -> None:
         own = open_store(database)
-        while some := lease(own, 7, worker=worker):
-            taken.extend(some)
+        while some := take(own, 7, worker=worker):
+            taken.extend(message.id for message in some)
         own.close()
 
     at_once(lambda: work("w1"), lambda: work("w2"), lambda: work("w3"))
     assert len(taken) == len(set(taken)) == 120
-    expired: list[int] = []
-
-    def inherit() -> None:
-        own = open_store(database)
-        while some := own.expired(NOW + timedelta(seconds=90), 7):
-            expired.extend(message.id for message in some)
-        own.close()
-
-    at_once(inherit, inherit)
-    assert sorted(expired) == sorted(taken)
 
 
 @BOTH_STORES
 def test_a_report_that_comes_while_its_message_is_settled_is_not_lost(store: Store, database: str) -> None:
     enqueue(store, *(sms(text=f"sms {number}") for number in range(15)))
-    messages = store.lease("w1", NOW, 15, "phone", timedelta(seconds=60))
+    messages = take(store, 15)
     together = threading.Barrier(2)
 
-    def settle() -> None:
+    def answer() -> None:
         for message in messages:
             together.wait()
-            store.settle(message, Sent(f"ref-{message.id}"), NOW, None, "sent")
+            assert settle(store, message, Sent(f"ref-{message.id}"), "sent")
         store.close()
 
     def report() -> None:
         for message in messages:
             together.wait()
-            store.report(Report("phone", f"ref-{message.id}", "Success", "delivered"), NOW)
+            Queue(store).report(Report("phone", f"ref-{message.id}", "Success", "delivered"), NOW)
         store.close()
 
-    at_once(settle, report)
+    at_once(answer, report)
     assert {row[0] for row in store.database.rows("select state from outbox")} == {"delivered"}
 
 

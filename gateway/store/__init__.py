@@ -31,4 +31,6 @@ def open_store(url: str) -> Store:
         if store.database.is_trouble(error):
             raise ValueError(f"database: {str(error).strip().splitlines()[0]}") from error
         raise
+    if isinstance(store.database, SQLite) and (moved := store.database.moved()):
+        raise ValueError(f"database: {moved}: set GATEWAY_DATABASE to that")
     return store

@@ -13,7 +13,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain, count, islice
@@ -323,3 +323,32 @@ class PostgreSQL:
             return []
         query = " & ".join("'" + term.replace("\\", "\\\\").replace("'", "''") + "':*" for term in terms)
         return [row[0] for row in self.rows("select account from consumer where words @@ ?::tsquery limit ?", (query, limit))]
+
+    # --- a town that moves in -----------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        """Where it is, without any password."""
+        user = f"{self._parameters['user']}@" if self._parameters.get("user") else ""
+        hosts = ",".join(f"{host}:{port}" if port else host for host, port in self._hosts)
+        return f"postgresql://{user}{hosts}/{self._parameters.get('dbname', '')}"
+
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """The tables and their columns; not which migrations have run, nor what the server computes itself."""
+        sql = """select table_name, column_name from information_schema.columns where table_schema = current_schema()
+                 and table_name <> 'migration' and is_generated = 'NEVER' order by table_name, ordinal_position"""
+        tables: dict[str, tuple[str, ...]] = {}
+        for table, column in self.rows(sql):
+            tables[table] = (*tables.get(table, ()), column)
+        return tables
+
+    def take(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Copy rows in. A zero byte, which PostgreSQL keeps in no text, is left out."""
+        with self.connection.cursor().copy(f"copy {table} ({', '.join(columns)}) from stdin".encode()) as copy:
+            for row in rows:
+                copy.write_row([value.replace("\0", "") if isinstance(value, str) else value for value in row])
+
+    def number_on(self, last: Mapping[str, int]) -> None:
+        """Go on with ids after the last that was given in each table."""
+        for table, number in last.items():
+            self.run("select setval(pg_get_serial_sequence(?, 'id'), ?)", (table, number))

@@ -23,6 +23,8 @@ BUSY_SECONDS = 10
 TOKENIZER = "unicode61 remove_diacritics 0 categories 'L* N* Co Mn Mc'"
 #: Values asked for by one statement.
 MOST_VALUES = 256
+#: How the triggers begin that refuse writes after a move.
+MOVED = "moved"
 #: What the search of consumers looks in.
 SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin", "meter")
 
@@ -107,11 +109,12 @@ class SQLite:
 
     def is_duplicate(self, error: Exception) -> bool:
         """Whether a statement failed because a row it must not double is there already."""
-        return isinstance(error, sqlite3.IntegrityError)
+        return isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER
 
     def is_trouble(self, error: Exception) -> bool:
-        """Whether nothing can be kept just now (locked, disk full, read-only), whoever asks."""
-        return isinstance(error, sqlite3.OperationalError)
+        """Whether nothing can be kept just now (locked, disk full, read-only, moved away), whoever asks."""
+        moved = isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER
+        return moved or isinstance(error, sqlite3.OperationalError)
 
     def migrating(self) -> AbstractContextManager[None]:
         """One transaction for changing the tables: any will do."""
@@ -178,6 +181,34 @@ class SQLite:
         self.close()
         for suffix in ("", "-wal", "-shm", "-journal"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+    # --- a town that moves out ----------------------------------------------------------------------------------------
+
+    def tables(self) -> list[str]:
+        """The tables; not which migrations have run, nor those of the search."""
+        names = self.rows("select name from sqlite_master where type = 'table' and name not like 'sqlite#_%' escape '#'")
+        return [name for (name,) in names if name != "migration" and not name.startswith("consumer_fts")]
+
+    def scan(self, table: str, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
+        """Every row of a table, a few at a time."""
+        return self.connection.execute(f"select {', '.join(columns)} from {table}")
+
+    def last_numbers(self) -> dict[str, int]:
+        """The last id that was given in each table that numbers its rows."""
+        return dict(self.rows("select name, seq from sqlite_sequence where seq > 0"))
+
+    def refuse_writes(self, why: str) -> None:
+        """From this transaction on nobody writes here again, whichever process it is."""
+        for table in self.tables():
+            for verb in ("insert", "update", "delete"):
+                self.run(
+                    f"create trigger {MOVED}_{table}_{verb} before {verb} on {table} begin select raise(abort, '{why}'); end"
+                )
+
+    def moved(self) -> str:
+        """Where the town went, if this file refuses writes."""
+        sql = "select sql from sqlite_master where type = 'trigger' and name = ?"
+        return "".join(sql.split("'")[1] for (sql,) in self.rows(sql, (f"{MOVED}_inbound_insert",)))
 
     # --- what sqlite-utils does for us: bulk, search, upkeep ----------------------------------------------------------
 
