@@ -38,7 +38,7 @@ def export_sheet(settings: Settings, file: Path) -> str:
     return f"{file}: {len(registry.templates)} templates, {waiting} of them without an id"
 
 
-def import_sheet(settings: Settings, file: Path) -> Iterator[str]:
+def import_sheet(settings: Settings, file: Path) -> list[str]:
     """Take the ids from a returned sheet; what is not in it keeps the id it has. What was done, in lines."""
     voice = Voice(settings.house())
     before = open_registry(settings, voice)
@@ -54,9 +54,11 @@ def import_sheet(settings: Settings, file: Path) -> Iterator[str]:
     _write(Path(settings.dlt_templates), KEPT, rows)
     after = open_registry(settings, voice)
     missing = sum(not template.id for template in after.templates.values())
-    yield f"{len(came)} ids taken into {settings.dlt_templates}; {missing} texts still without"
-    for template in after.stale:
-        yield f"{template.key}/{template.lang}: the catalogue differs from what is registered; it is refused until they agree"
+    changed = [
+        f"{key}/{lang}: the catalogue differs from what is registered; it is refused until they agree"
+        for key, lang in after.stale
+    ]
+    return [f"{len(came)} ids taken into {settings.dlt_templates}; {missing} texts still without", *changed]
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

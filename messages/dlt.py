@@ -197,14 +197,14 @@ class Registry:
         approved = {(approval.key, approval.lang): approval for approval in approvals}
         self.templates: dict[tuple[str, str], Template] = {}
         #: Texts that were changed since they were registered: the operators still compare with the old wording.
-        self.stale: list[Template] = []
+        self.stale: list[tuple[str, str]] = []
         for lang, catalogue in catalogues.items():
             for key in pushed(catalogue):
                 drawn = _draw(catalogue, key, header)
                 approval = approved.get((key, lang))
                 if approval is not None:
                     if approval.wording not in (drawn.typed, drawn.legacy):
-                        self.stale.append(drawn)
+                        self.stale.append((key, lang))
                     drawn = Template(
                         key, lang, drawn.category, header, approval.id, _parse(approval.wording, drawn), drawn.reason
                     )

@@ -204,8 +204,9 @@ def _registered(catalogue: Catalogue, registry: Registry) -> Iterator[str]:
     """The rules of DLT registration for every pushed text (telecom-india.md section 2)."""
     for key in pushed(catalogue):
         template = registry.templates[key, catalogue.lang]
-        if template in registry.stale:
+        if (key, catalogue.lang) in registry.stale:
             yield f"[{key}] was changed since it was registered: register it anew, or put the registered wording back"
+            continue
         if registry.profile == "india" and not template.id:
             yield f"[{key}] has no template id: gateway templates export, register, gateway templates import"
         if catalogue.house["company"] not in template.legacy:
