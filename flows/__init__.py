@@ -17,8 +17,11 @@ from flows.mute import Mute
 from flows.name_transfer import NameTransfer
 from flows.new_connection import NewConnection
 from flows.objection import Objection
+from flows.own_reading import OwnReading
+from flows.reader import ReaderFlow
 from flows.register import Register
 from flows.reopen import Reopening
+from flows.reply import Reply
 from flows.track import Track
 from flows.transformer import Transformer
 from flows.welcome import Welcome
@@ -26,7 +29,9 @@ from flows.welcome import Welcome
 #: What people come for, in main-menu order.
 SERVICES: tuple[type[Flow], ...] = (NewConnection, NameTransfer, Meter, Disconnection, Transformer, BillFlow, Track)
 #: Every flow by name.
-ALL: tuple[type[Flow], ...] = (Menu, Welcome, *SERVICES, Register, Details, Objection, Reopening, Help, Mute)
+ALL: tuple[type[Flow], ...] = (
+    Menu, Welcome, *SERVICES, OwnReading, ReaderFlow, Register, Details, Reply, Objection, Reopening, Help, Mute,
+)  # fmt: skip
 FLOWS: dict[str, type[Flow]] = {flow.name: flow for flow in ALL}
 #: Keyword intent -> flow and screen it enters.
 INTENTS: dict[str, tuple[str, str]] = {

@@ -149,6 +149,12 @@ class BillFlow(AboutAccount):
         """File the complaint about the reading."""
         self.file_request("reading", self.the_consumer)
 
+    def marks(self) -> tuple[str, ...]:
+        """A bill of the demonstration tariff says so wherever it is shown."""
+        bill = self.consumer.bill if self.consumer else None
+        shown = self.state in ("show", "average", "free", "amount", "reading", "nothing_due")
+        return ("demonstration",) if shown and bill and bill.is_demonstration else ()
+
     # --- values ----------------------------------------------------------------------------------------------------
 
     def show_args(self) -> Args:

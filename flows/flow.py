@@ -88,6 +88,10 @@ class Flow:
         method = getattr(self, f"{self.state}_args", None)
         return method() if method else {}
 
+    def marks(self) -> tuple[str, ...]:
+        """Lines of the catalogue that stand above the current screen."""
+        return ()
+
     def options(self) -> tuple[Option, ...]:
         """What can be chosen on the current screen, in order."""
         screen = self.screens[self.state]

@@ -11,7 +11,8 @@ from flows.screens import decide, end, menu
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Something this phone may object to: a request (`ref` is its ticket) or a link (`ref` is the other phone)."""
+    """Something this phone may object to: a request (`ref` is its ticket), another phone's link (`ref` is that phone), or its
+    own link (`own`, `ref` is the account)."""
 
     kind: str
     ref: str
@@ -20,7 +21,7 @@ class Told:
 
 
 class Objection(Flow):
-    """A new link ends, a disconnection is cancelled, a name transfer waits until staff have looked."""
+    """A link ends, a disconnection is cancelled, a name transfer waits until staff have looked."""
 
     name = "objection"
     intents = {"WRONG": "start"}
@@ -30,6 +31,7 @@ class Objection(Flow):
         "pick": menu("none", items="told", field="told"),
         "act": decide(),
         "unlinked": end(),
+        "unlinked_own": end(),
         "cancelled": end(),
         "held": end(),
         "nothing": end(),
@@ -42,6 +44,7 @@ class Objection(Flow):
         ("pick",     "told",  "act"),
         ("pick",     "none",  "nothing"),
         ("act",      "enter", "nothing",   "is_gone"),
+        ("act",      "enter", "unlinked_own", "is_own",        "unlink_own"),
         ("act",      "enter", "unlinked",  "is_link",          "unlink"),
         ("act",      "enter", "cancelled", "is_disconnection", "cancel"),
         ("act",      "enter", "held",      "",                 "hold"),
@@ -57,6 +60,10 @@ class Objection(Flow):
             for c in self.facts.contexts
             if c.kind == "link" or (c.kind in ("disconnection", "name_transfer") and c.ref in open_tickets)
         }
+        linked = {c.account for c in self.facts.linked}
+        for c in self.facts.contexts:
+            if c.kind in ("bill", "noted") and c.account in linked:
+                told.setdefault(("own", c.account), Told("own", c.account, c.account))
         for r in self.facts.requests:
             if r.phone == self.conversation.phone and r.service == "disconnection" and is_open(r) and r.filed >= since:
                 told.setdefault((r.service, r.ticket), Told(r.service, r.ticket, r.account))
@@ -82,6 +89,15 @@ class Objection(Flow):
     def is_gone(self) -> bool:
         """Settled in the meantime."""
         return self.the_one is None
+
+    def is_own(self) -> bool:
+        """We wrote to this phone about a connection that is not theirs."""
+        return self.the_one is not None and self.the_one.kind == "own"
+
+    def unlink_own(self) -> None:
+        """This phone hears no more of that account."""
+        told = self._settled()
+        self.effects.append(Unlink(told.account, self.conversation.phone))
 
     def is_link(self) -> bool:
         """A phone was linked to the account."""
@@ -119,6 +135,8 @@ class Objection(Flow):
     def unlinked_args(self) -> Args:
         """Which account."""
         return {"account": self.kept.account}
+
+    unlinked_own_args = unlinked_args
 
     def cancelled_args(self) -> Args:
         """Which account and request."""

@@ -7,7 +7,7 @@ copy). Money is whole paise, times are aware, phone numbers are E.164 (`+91...`)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Literal
 
 from msgspec import Struct, field
@@ -15,6 +15,14 @@ from msgspec.structs import replace as replace
 
 Channel = Literal["ussd", "sms", "missed"]
 Area = Literal["urban", "rural"]
+#: What a meter reader finds: read, meter defective, house locked (printed on Bihar bills: utility.md section 3).
+Status = Literal["OK", "MD", "LK"]
+#: Why a reading was asked for twice and kept nevertheless.
+Flag = Literal["", "smaller", "high"]
+#: How the number of a bill made by the demonstration tariff begins.
+DEMONSTRATION = "DEMO"
+#: India has one time zone and no summer time.
+INDIA = timezone(timedelta(hours=5, minutes=30))
 #: Values for the slots of a text or of an option's label, by slot name.
 Args = Mapping[str, object]
 
@@ -50,6 +58,11 @@ class Bill(Struct, frozen=True):
     units: int = 0
     basis: str = "OK"
     free: bool = False
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether the demonstration tariff made it, not the company's billing system."""
+        return self.number.startswith(DEMONSTRATION)
 
 
 class Payment(Struct, frozen=True):
@@ -120,6 +133,21 @@ class Context(Struct, frozen=True):
     account: str
     ref: str
     until: datetime
+    at: datetime
+
+
+class Reader(Struct, frozen=True):
+    """A meter reader and the round: how many of its accounts are read this month, and the next one (empty: none is left).
+
+    `accounts` are those of the round that the conversation names.
+    """
+
+    staff: str
+    section: Name
+    accounts: frozenset[str]
+    total: int
+    done: int
+    next: str
 
 
 # --- the conversation -----------------------------------------------------------------------------------------------
@@ -169,7 +197,8 @@ class Said(Struct, frozen=True):
 
     `number` is the input as ASCII digits if it is a number in any script, else empty. `intent` is the keyword that was
     recognised with certainty, `guesses` near misses, which are only ever asked about. `answers` are option names the words
-    may stand for. `account` and `pin` are numbers of that shape named beside a keyword, `words` what follows the keyword.
+    may stand for. `account` and `pin` are numbers of that shape named beside a keyword, `words` what follows the keyword;
+    `numbers` are all of them in a message of several numbers and nothing else.
     `register` is the language it was written in, as far as that can be told. `aadhaar` says that an Aadhaar-looking number
     was masked in it.
     """
@@ -183,6 +212,7 @@ class Said(Struct, frozen=True):
     ticket: str = ""
     pin: str = ""
     words: str = ""
+    numbers: tuple[str, ...] = ()
     register: str = ""
     aadhaar: bool = False
 
@@ -193,7 +223,9 @@ class Policy(Struct, frozen=True):
     `limits` gives the time limit of a service in an area. `phone_from_load` (watts) and `phone_from_date` open new
     connections by phone. `test_fee` is the meter test fee in paise by number of phases. `objection` is how long GALAT undoes
     a disconnection or halts a name transfer, `link_objection` a new link. `resume` is how long an unfinished conversation
-    is offered again, `idle` how long a question stays open at all.
+    is offered again, `idle` how long a question stays open at all, `answer_life` how long a message about a bill may be
+    answered. A reading is far above the usual if it is more than `usual_times` the last units and than `usual_least`.
+    `own_reading` are the days of the month between which people send their own. `mobile` is the shape of a mobile number.
     """
 
     limits: Mapping[tuple[str, Area], timedelta]
@@ -208,6 +240,12 @@ class Policy(Struct, frozen=True):
     guesses_a_day: int
     bill_to_unlinked: Literal["none", "amount_only", "full"]
     free_units: int
+    usual_times: int
+    usual_least: int
+    own_reading: tuple[int, int]
+    mobile: str
+    answer_life: timedelta
+    keep_texts: timedelta
 
 
 class Facts(Struct, frozen=True):
@@ -217,6 +255,8 @@ class Facts(Struct, frozen=True):
     the open ones of this phone, of those accounts and of their transformers, and any named by ticket. `feeders` are those
     that serve a PIN code named in the message or the answers. `reported` are the tickets this phone has filed or joined, known
     where a shared request is among `requests`. `guesses` counts today's wrong guesses of this phone.
+    `lapsed` says that nothing we told this phone may be answered any more, and that something could be once. `reader` is set
+    on a meter reader's phone; `staff` gives the section of each staff number asked about that is one of ours.
     """
 
     now: datetime
@@ -231,6 +271,9 @@ class Facts(Struct, frozen=True):
     reported: frozenset[str] = frozenset()
     guesses: int = 0
     opted_out: bool = False
+    lapsed: bool = False
+    reader: Reader | None = None
+    staff: Mapping[str, Name] = field(default_factory=dict)
 
 
 # --- what a step answers --------------------------------------------------------------------------------------------
@@ -336,7 +379,38 @@ class Mute(Struct, frozen=True):
     on: bool
 
 
-Effect = File | Join | Note | Cancel | Reopen | Link | Unlink | Guess | Answered | Tell | Mute
+class Take(Struct, frozen=True):
+    """Keep a meter reading, to be handed to the billing system. `value` is None if nothing could be read.
+
+    `staff` is the reader's staff number, empty for the consumer's own reading. `mobile` is the consumer's phone as noted by
+    the reader: a link to be confirmed.
+    """
+
+    account: str
+    status: Status
+    value: int | None = None
+    flag: Flag = ""
+    staff: str = ""
+    mobile: str = ""
+
+
+class Confirm(Struct, frozen=True):
+    """The person answered about this account: a link that a meter reader noted is theirs."""
+
+    account: str
+
+
+class Claim(Struct, frozen=True):
+    """The person says that the bill is paid: reminders that are still to go out about this account are dropped."""
+
+    account: str
+
+
+class Watch(Struct, frozen=True):
+    """A service has been begun in a USSD session: if the session drops, its phone is told once how to go on."""
+
+
+Effect = File | Join | Note | Cancel | Reopen | Link | Unlink | Guess | Answered | Tell | Mute | Take | Confirm | Claim | Watch
 
 
 class Turn(Struct, frozen=True):

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
-from flows.records import Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, replace
+from flows.records import Answered, Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, Watch, replace
+from flows.reply import answerable
 from flows.screens import INDEX, Bad, Screen
 
 #: From this many bad answers in a row on, the help line is named above the screen.
 TRIES = 3
 HOME = Place("menu", "start")
+#: Where a meter reader's phone begins.
+ROUND = Place("reader", "start")
+#: What answers a bill SMS: said without one, it is answered that the time is over.
+LAPSED = frozenset({"1", "2", "3", "4"})
 
 
 def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False, lost: bool = False) -> Turn:
@@ -26,6 +31,9 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     they are taken from its very first screen on.
     """
     conversation = _settle(conversation, facts)
+    if facts.channel == "missed":
+        return _missed(conversation, facts)
+    before = conversation.place
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
@@ -45,7 +53,15 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         ahead, conversation = turn.conversation.ahead, replace(turn.conversation, ahead=())
         later = step(conversation, ahead, facts)
         return replace(later, effects=(*effects, *later.effects))
+    if facts.channel == "ussd" and is_unfinished(turn.conversation.place) and not is_unfinished(before):
+        effects.append(Watch())
     return Turn(turn.conversation, turn.text, tuple(effects))
+
+
+def _missed(conversation: Conversation, facts: Facts) -> Turn:
+    """A missed call asks for the bill; a service half done is not disturbed by it."""
+    turn = _hear(_forget(conversation), Said(intent="BILL"), facts)
+    return replace(turn, conversation=conversation) if is_unfinished(conversation.place) else turn
 
 
 def stand(conversation: Conversation, facts: Facts) -> Turn:
@@ -88,14 +104,14 @@ def _dial(conversation: Conversation, said: Sequence[Said], facts: Facts) -> Tur
         return _enter(replace(_forget(conversation), ahead=tuple(said)), Place("welcome", "language"), facts, Said())
     fresh = conversation.seen is not None and facts.now - conversation.seen <= facts.policy.resume
     left_over = (
-        place if _is_unfinished(place) else conversation.held if conversation.held and place.screen == "unfinished" else None
+        place if is_unfinished(place) else conversation.held if conversation.held and place.screen == "unfinished" else None
     )
     if left_over and fresh and not said:
         return _enter(replace(_forget(conversation), held=left_over), Place("menu", "unfinished"), facts, Said())
-    return _enter(_forget(conversation), HOME, facts, Said())
+    return _enter(_forget(conversation), ROUND if facts.reader else HOME, facts, Said())
 
 
-def _is_unfinished(place: Place) -> bool:
+def is_unfinished(place: Place) -> bool:
     """Whether somebody would be sorry to lose this place: a service begun, not a menu or a bill looked at."""
     return bool(place.screen) and FLOWS[place.flow].files and bool(place.trail)
 
@@ -113,6 +129,9 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         welcome = Tell(Text("sms", "welcome"), phone=conversation.phone)
         return replace(turn, effects=(*turn.effects, welcome))
     place = conversation.place
+    reply = _reply(conversation, said, facts) if facts.channel == "sms" else None
+    if reply is not None:
+        return reply
     if not place.screen:
         return _unasked(conversation, said, facts)
     walk = FLOWS[place.flow](conversation, place, facts, said)
@@ -135,6 +154,31 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     walk.answers[screen.field or place.screen] = value or answer
     walk.take(answer)
     return _arrive(walk, came_from=place.screen)
+
+
+def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
+    """The answer to a message we sent, if that and not the open question is meant.
+
+    What the open question can take is its own, unless the message came after it; a service half done keeps its answers
+    anyhow. A reader's line (account and reading) is never an answer to anything.
+    """
+    if facts.reader and said.account and len(said.numbers) in (2, 3) and said.numbers[0] == said.account:
+        return _enter(_forget(conversation), Place("reader", "line"), facts, said)
+    place = conversation.place
+    newest = facts.contexts[0] if facts.contexts else None
+    came_later = newest is not None and (conversation.seen is None or newest.at > conversation.seen)
+    if newest and came_later and newest.kind == "unfinished" and said.number and is_unfinished(place):
+        turn = _show(FLOWS[place.flow](conversation, place, facts, Said()))
+        return replace(turn, effects=(*turn.effects, Answered(newest.id)))
+    if said.intent:
+        return None
+    if place.screen:
+        wants = FLOWS[place.flow].screens[place.screen].reader is not None or _chosen(conversation, said) is not None
+        if is_unfinished(place) or said.number == "0" or (wants and not (came_later and _chosen(conversation, said))):
+            return None
+    if answerable(facts, said) or (facts.lapsed and said.number in LAPSED and not place.screen):
+        return _enter(_forget(conversation), Place("reply", "start"), facts, said)
+    return None
 
 
 def _chosen(conversation: Conversation, said: Said) -> tuple[str, str] | None:
@@ -266,6 +310,7 @@ def _show(walk: Flow, top: tuple[str, ...] = ()) -> Turn:
     options = walk.options()
     if walk.said.aadhaar:
         top = ("aadhaar", *top)
+    top = (*top, *walk.marks())
     text = Text(
         flow=walk.name,
         screen=walk.state,

@@ -1,4 +1,4 @@
-"""The web application: the carriers' webhooks, health, metrics and, in demo mode, the phone page."""
+"""The web application: the carriers' webhooks, the billing API, health, metrics and, in demo mode, the phone page."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from gateway.aliases import LiveEar
+from gateway.api import api_routes
+from gateway.billing import Billing
+from gateway.campaigns import Office
 from gateway.carriers import Carrier, Mailbox
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
+from gateway.chores import Chore, Chores
 from gateway.desk import make_desk
 from gateway.desk.front import front_routes
 from gateway.desk.routes import desk_routes
+from gateway.handover import Handover, Webhook
 from gateway.hop import Hop, Unavailable, now_utc
+from gateway.intake import finish
 from gateway.outbox import Outbox
 from gateway.pen import Pen
 from gateway.pull import Pull
@@ -33,8 +39,10 @@ from gateway.records import OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
 from gateway.store.queue import Queue
+from gateway.tariff import Demonstration
 from gateway.templates import open_registry
 from gateway.traffic import Traffic
+from gateway.unfinished import Unfinished
 from gateway.webhook import Webhooks
 from gateway.workers import Work, Workers
 from messages import Voice
@@ -62,20 +70,51 @@ class Gateway:
                          about=about)  # fmt: skip
             else:
                 self.store.note(event, now_utc())
+            if isinstance(event, SessionEnd):
+                self.unfinished().ended(event)
         except Exception as error:
             if self.store.database.is_trouble(error):
                 raise Unavailable(str(error)) from error
             raise
 
     def workers(self) -> Workers:
-        """Sending for every carrier, and fetching for those that keep what they bring."""
+        """Sending for every carrier, fetching for those that keep what they bring, and the chores."""
         rules, every = self.settings.sending(), timedelta(minutes=self.settings.at_fetch_minutes)
-        work: list[Work] = []
+        work: list[Work] = [self.chores()]
         for carrier in self.carriers.values():
             work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event()))
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
         return Workers(work)
+
+    def billing(self) -> Billing:
+        """What people are told of bills, payments, balances and noted phones."""
+        return Billing(self.store, self.pen, self.settings, self.hop.clock)
+
+    def unfinished(self) -> Unfinished:
+        """Who is told that a dropped service can be gone on with."""
+        policy = self.hop.policy
+        life = timedelta(seconds=self.settings.session_seconds)
+        return Unfinished(self.store, self.pen, life, policy.idle, self.hop.clock)
+
+    def handover(self) -> Handover | None:
+        """Where readings go: to the company's billing system, in the demo to the demonstration tariff, or nowhere."""
+        settings, clock = self.settings, self.hop.clock
+        if settings.billing_url:
+            return Handover(self.store, Webhook(settings.billing_url, settings.billing_secret.get_secret_value()), clock)
+        return Handover(self.store, Demonstration(self.store, self.billing().hooks, clock), clock) if settings.demo else None
+
+    def chores(self) -> Chores:
+        """What is done beside hops and sending."""
+        clock, hooks, office = self.hop.clock, self.billing().hooks, Office(self.store, self.pen, self.settings)
+        chores = [
+            Chore("unfinished", self.unfinished().sweep),
+            Chore("campaigns", lambda: office.work(clock())),
+            Chore("imports", lambda: finish(self.store, hooks, clock=clock)),
+        ]
+        if handover := self.handover():
+            chores.insert(0, Chore("readings", handover.work))
+        return Chores(self.store, chores)
 
 
 def assemble(settings: Settings) -> Gateway:
@@ -134,6 +173,10 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
     desk = make_desk(gateway, workers.wake)
     routes += [*front_routes(desk), Mount("/desk", routes=desk_routes(desk))]
+    if gateway.settings.api_clients:
+        hooks, pattern = gateway.billing().hooks, gateway.settings.ca_pattern
+        api = api_routes(gateway.store, gateway.settings.api_clients, hooks, ca_pattern=pattern, clock=gateway.hop.clock)
+        routes.append(Mount("/api/v1", routes=api))
     if gateway.settings.demo:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 

@@ -23,6 +23,7 @@ from gateway.backup import backup_command, restore_command
 from gateway.check import check_command
 from gateway.copy import copy_command
 from gateway.hop import now_utc
+from gateway.office import add_commands
 from gateway.settings import BadSetting, Settings, load
 from gateway.store import Store, open_store
 from gateway.templates import export_sheet, import_sheet, open_registry
@@ -111,6 +112,9 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
         server.run(sockets=[listening])
     if not server.started:
         raise SystemExit(1)  # uvicorn has said why
+
+
+add_commands(main, lambda: _gateway())
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Lists for people who work in spreadsheets: requests and messages as CSV or XLSX, masked unless there is a reason.
+"""Lists for people who work in spreadsheets: requests, messages, readings as CSV or XLSX, masked unless there is a reason.
 
 No cell is ever run as a formula. An unmasked list is written down in the table `access`: when, who, what and why.
 """
@@ -20,7 +20,7 @@ from gateway.sheets import writer
 from gateway.store import Store
 from gateway.store.sql import millis, moment
 
-Shape = Literal["text", "time", "phone", "account", "secret"]
+Shape = Literal["text", "time", "phone", "account", "open", "secret"]
 #: Rows read at a time.
 GROUP = 2_000
 
@@ -29,7 +29,8 @@ GROUP = 2_000
 class Listing:
     """One kind of list: its columns with how each is shown, and the query that gives them, `where` the key and since go.
 
-    `time` is a kept time, `phone` and `account` show their last digits only, `secret` is shown only in a full list.
+    `time` is a kept time, `phone` and `account` show their last digits only, `secret` is shown only in a full list. A list
+    that the billing system takes has its accounts `open`: a masked one would be of no use to it.
     The first column of the query is the key that the rows come in order of.
     """
 
@@ -52,6 +53,13 @@ LISTINGS: Mapping[str, Listing] = {
          "carrier": "text", "template": "text", "parts": "text", "note": "text", "text": "secret"},
         """select id, id, created, settled, phone, state, attempts, carrier, template, parts, note, text
            from outbox where id > ? and created >= ? order by id limit ?""",
+        0,
+    ),
+    "readings": Listing(
+        {"id": "text", "at": "time", "month": "text", "account": "open", "status": "text", "value": "text", "flag": "text",
+         "previous": "text", "staff": "text", "handed": "time"},
+        """select id, id, at, month, account, status, value, flag, previous, staff, handed
+           from reading where id > ? and at >= ? order by id limit ?""",
         0,
     ),
 }  # fmt: skip
@@ -105,7 +113,7 @@ def _note_access(store: Store, kind: str, reason: str, who: str, at: datetime) -
 
 
 def export_command(opened: Callable[[], Store]) -> click.Command:
-    """`gateway export requests|messages FILE`; `opened` is called when the command runs. Errors end it with one line."""
+    """`gateway export requests|messages|readings FILE`; `opened` is called when the command runs. Errors end it with one line."""
 
     @click.command("export")
     @click.argument("kind", type=click.Choice(list(LISTINGS)))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from flows.records import Conversation, Effect, Facts, File, Policy, Said, Tell, Text, replace
+from flows.records import Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, replace
 from flows.step import stand, step
 from flows.verhoeff import with_check_digit
 from gateway.aliases import LiveEar
@@ -23,6 +23,7 @@ from gateway.pen import Pen
 from gateway.recall import Heard, facts_of, is_older
 from gateway.records import Answer, Inbound, masked
 from gateway.store.mailbox import Mailbox
+from gateway.store.readings import Readings
 from gateway.store.sql import Conflict, Outgoing, Store
 from messages import Voice
 from messages.encoding import measure, sms_parts
@@ -193,6 +194,8 @@ class Hop:
             for effect in one.effects:
                 if isinstance(effect, Tell):
                     sms += self._tell(effect, one.inbound, one.after.lang, now)
+                elif isinstance(effect, Take):
+                    Readings(store.database).keep(effect, one.inbound.phone, now)
                 else:
                     store.keep_effect(effect, one.inbound, now)
             sms += one.sms
@@ -202,9 +205,11 @@ class Hop:
 
     def _said(self, hop: Heard) -> tuple[Said, ...]:
         """What was said: the one new input of a live USSD session (a star in it is the person's own), the inputs dialled
-        with the code or gathered in a session we know nothing of, or the words of an SMS."""
+        with the code or gathered in a session we know nothing of, or the words of an SMS. A missed call says nothing."""
         inbound = hop.inbound
-        if inbound.channel != "ussd":
+        if inbound.channel == "missed":
+            return ()
+        if inbound.channel == "sms":
             return self.ear.message(inbound.text)
         if hop.live:
             return (self.ear.piece(hop.new),) if hop.new is not None else ()

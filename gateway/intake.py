@@ -54,12 +54,14 @@ class Hooks:
     that equals what is kept.
 
     `bill_arrived(account, bill, is_new)` for a new or changed bill, `payment_arrived(account, payment)` for a new payment,
-    `phone_noted(phone, account)` for a new link.
+    `phone_noted(phone, account)` for a new link, `balance_moved(account, before, after)` for a prepaid balance (in paise;
+    `before` is None if none was known).
     """
 
     bill_arrived: Callable[[str, Bill, bool], None] | None = None
     payment_arrived: Callable[[str, Payment], None] | None = None
     phone_noted: Callable[[str, str], None] | None = None
+    balance_moved: Callable[[str, int | None, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row to be written, whole, and whether there was none before."""
+    """A row to be written, whole, and what it was before."""
 
     row: tuple[Value, ...]
-    is_new: bool
+    before: tuple[Value, ...] | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was none before."""
+        return self.before is None
 
 
 def compare(store: Store, kind: Kind, rows: Sequence[Sequence[Value]], now: datetime) -> list[Change]:
@@ -120,7 +127,7 @@ def compare(store: Store, kind: Kind, rows: Sequence[Sequence[Value]], now: date
         if before is None and kind.name == "phones":
             row = tuple(millis(now) if column == "linked_at" else value for column, value in zip(kind.columns, row, strict=True))
         if row != before:
-            changes.append(Change(row, before is None))
+            changes.append(Change(row, before))
     return changes
 
 
@@ -164,7 +171,15 @@ def _tell_phone(hooks: Hooks, change: Change, row: Mapping[str, Any]) -> None:
         hooks.phone_noted(row["phone"], row["account"])
 
 
+def _tell_balance(hooks: Hooks, change: Change, row: Mapping[str, Any]) -> None:
+    place = list(row).index("balance")
+    before = change.before[place] if change.before else None
+    if hooks.balance_moved and row["balance"] is not None and row["balance"] != before:
+        hooks.balance_moved(row["account"], None if before is None else int(before), row["balance"])
+
+
 _HOOKS: Mapping[str, Callable[[Hooks, Change, Mapping[str, Any]], None]] = {
+    "consumers": _tell_balance,
     "bills": _tell_bill,
     "payments": _tell_payment,
     "phones": _tell_phone,

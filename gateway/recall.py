@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -10,7 +11,11 @@ from flows.flow import is_open
 from flows.records import Consumer, Conversation, Facts, Feeder, Policy, Request, Said
 from flows.transformer import asset_of, feeder_asset
 from gateway.records import Inbound
+from gateway.store.readings import Readings
 from gateway.store.sql import Known, Store, millis
+
+#: Where a staff number is asked for.
+GENUINE = ("help", "genuine")
 
 
 class Heard:
@@ -28,20 +33,26 @@ class Heard:
 
 
 class Named(NamedTuple):
-    """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held."""
+    """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held;
+    staff numbers only where it is asked whether one is genuine."""
 
     accounts: set[str]
     pins: set[str]
     tickets: set[str]
+    staff: set[str]
 
 
 def _named(hop: Heard) -> Named:
     conversation = hop.known.conversation
-    named = Named(set(), set(), set())
+    named = Named(set(), set(), set(), set())
     for said in hop.said:
         named.accounts.add(said.account)
         named.pins.add(said.pin)
         named.tickets.add(said.ticket)
+        if said.intent == "GENUINE":
+            named.staff.update(re.findall(r"\d{1,12}", said.words))
+        elif (conversation.place.flow, conversation.place.screen) == GENUINE:
+            named.staff.add(said.number)
     for place in (conversation.place, conversation.held):
         if place is not None and place.answers:
             named.accounts.update((place.answers.get("account", ""), place.answers.get("near", "")))
@@ -57,6 +68,12 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
     phones = [hop.inbound.phone for hop in hops]
     named = [_named(hop) for hop in hops]
     linked = store.linked(phones)
+    readings = Readings(store.database)
+    readers = readings.readers(phones, [*set().union(*(one.accounts for one in named))], now)
+    for phone, one in zip(phones, named, strict=True):
+        if phone in readers and readers[phone].next:
+            one.accounts.add(readers[phone].next)
+    staff = readings.staff([*set().union(*(one.staff for one in named))])
     others = store.consumers([*set().union(*(one.accounts for one in named))])
     feeders = store.feeders([*set().union(*(one.pins for one in named))])
     known = [_known(linked.get(phone, ()), one.accounts, others) for phone, one in zip(phones, named, strict=True)]
@@ -80,6 +97,9 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
             reported=reported.get(phone, frozenset()),
             guesses=hop.known.guesses,
             opted_out=hop.known.muted,
+            lapsed=0 < hop.known.told_until <= millis(now),
+            reader=readers.get(phone),
+            staff=staff,
         )
         for hop, phone, one, consumers, about in zip(hops, phones, named, known, assets, strict=True)
     ]

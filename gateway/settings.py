@@ -25,6 +25,10 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
 KANNEL = re.compile(r"[!#-~]*")
 
 
+#: The demo's phones: no Indian mobile begins with 5.
+DEMO_MOBILE = r"555\d{7}"
+
+
 class Settings(BaseSettings):
     """What a company sets. Hours and days are plain numbers, money whole rupees, loads kilowatts."""
 
@@ -162,6 +166,43 @@ class Settings(BaseSettings):
     reading_days: int = Field(7, description="time limit for a reading complaint [proposal]")
     call_back_days: int = Field(2, description="time limit for a call back [proposal]")
 
+    # --- bills, readings and reminders
+    api_clients: dict[str, str] = Field({}, description="clients of the JSON API and the SHA-256 of their keys: gateway api-key")
+    billing_url: str = Field("", description="where readings are posted to; empty: they wait for `gateway export readings`")
+    billing_secret: SecretStr = Field(SecretStr(""), description="key of the readings' X-Signature (HMAC-SHA256)")
+    answer_days: int = Field(30, description="days in which a bill SMS may be answered [proposal]")
+    confirm_days: int = Field(7, description="days without GALAT after which a phone noted by a reader hears amounts [proposal]")
+    low_balance_percent: tuple[int, ...] = Field(
+        (30, 10, 0), description="percent of the last recharge at which a prepaid balance is told (utility.md section 4, S84)"
+    )
+    session_seconds: int = Field(180, description="after so long without a word a USSD session is over (telecom-india.md 4)")
+    own_reading_from: Annotated[int, Field(ge=1, le=31)] = Field(
+        25, description="first day of the month for own readings [proposal]"
+    )
+    own_reading_to: Annotated[int, Field(ge=1, le=31)] = Field(31, description="day of the month until which [proposal]")
+    usual_times: int = Field(3, description="a reading is far above the usual from so many times the last units [proposal]")
+    usual_least: int = Field(200, description="units that are never far above the usual [proposal]")
+    mobile_pattern: str = Field(r"[6-9]\d{9}", description="shape of a mobile number (telecom-india.md section 4, S62)")
+    notice_clear_days: Annotated[int, Field(ge=15)] = Field(
+        15, description="clear days between a notice and the day it names (Electricity Act 2003 s.56; utility.md section 6)"
+    )
+    due_soon_days: int = Field(3, description="days before the due day from which a reminder goes out [proposal]")
+    part_paise: int = Field(20, description="price of one SMS part in paise, for the preview of a campaign [proposal]")
+    bulk_ahead: int = Field(500, description="reminders put into the outbox ahead of sending: what waits behind can be cleared")
+
+    # --- how long data is kept (telecom-india.md section 7; DPDP Rules 2025 rule 6: logs at least a year)
+    keep_ussd_days: int = Field(30, description="USSD answers (telecom-india.md section 7)")
+    keep_text_days: int = Field(90, description="texts in and out and their phones (telecom-india.md section 7)")
+    keep_log_days: Annotated[int, Field(ge=365)] = Field(
+        365, description="what was sent when, without text and phone; accesses (DPDP Rules 2025 rule 6)"
+    )
+    keep_request_days: int = Field(1095, description="requests after their end (telecom-india.md section 7)")
+    keep_reading_days: int = Field(1095, description="meter readings: they prove bills [proposal]")
+    keep_draft_days: int = Field(7, description="answers of an unfinished conversation (telecom-india.md section 7)")
+    pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="key under which phones in old logs stay comparable; empty: they are blanked"
+    )
+
     @field_validator("webhook_secrets")
     @classmethod
     def _secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -188,7 +229,7 @@ class Settings(BaseSettings):
             raise ValueError("spaces, quotes and letters other than ASCII do not go into Kannel's configuration")
         return value
 
-    @field_validator("ca_pattern")
+    @field_validator("ca_pattern", "mobile_pattern")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
         try:
@@ -235,6 +276,12 @@ class Settings(BaseSettings):
             guesses_a_day=self.guesses_a_day,
             bill_to_unlinked=self.bill_to_unlinked,
             free_units=self.free_units,
+            usual_times=self.usual_times,
+            usual_least=self.usual_least,
+            own_reading=(self.own_reading_from, self.own_reading_to),
+            mobile=rf"{self.mobile_pattern}|{DEMO_MOBILE}" if self.demo else self.mobile_pattern,
+            answer_life=days(self.answer_days),
+            keep_texts=days(self.keep_text_days),
         )
 
     def sending(self) -> Sending:

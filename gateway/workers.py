@@ -1,4 +1,4 @@
-"""What goes on beside answering: one thread for each carrier's sending and fetching, started and stopped together."""
+"""What goes on beside answering: a thread for each carrier's sending and fetching, one for chores, all stopped together."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _said(voice: Voice, lang: str, limits: Limits, text: Text) -> tuple[Text, Re
 # --- what operators refuse, and what reads like a fraud -------------------------------------------------------------------
 
 #: Between two variables there must be a word.
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"[A-Za-z\u0900-\u0963]{2,}")
 #: What a text about dues never holds: the fraud has an hour, a person, a mobile number or a link (telecom-india.md section 5).
 _FRAUD = {
     "an hour": re.compile(

@@ -354,7 +354,8 @@ class Ear:
         said = Said(raw=raw, register=self._register(words), aadhaar=aadhaar)
         if not words:
             asks = "?" in raw and not numbers
-            return (self._shape(replace(said, intent="HELP" if asks else ""), [number for _, number in numbers]),)
+            several = tuple(number for _, number in numbers)
+            return (self._shape(replace(said, intent="HELP" if asks else "", numbers=several), several),)
         if not numbers and len(words) == 1 and words[0].typed in self._number_words:
             return (replace(said, number=self._number_words[words[0].typed]),)
         if len(words) == len(numbers) == 1 and words[0].key in self._units and "-" not in plain:

@@ -7,11 +7,13 @@ from messages.encoding import measure
 
 #: Slots without a type: what they hold at their widest.
 PLAIN = {"ticket": "88888888", "pin": "802101", "receipt": "R12345678901", "account": "98765432109",
+         "staff": "4471123456", "mobile": "4321",
          "new_meter": "SB345678901234567890", "no_dues": "ND345678901234567890"}  # fmt: skip
 #: Slots written as words, by what may stand there: keys, or what keys begin with (`papers_`).
 FAMILIES: dict[str, tuple[str, ...]] = {
     "kind": ("stopped", "burnt", "display", "fast", "broken", "stolen"),
     "told": ("told_",),
+    "status": ("status_",),
     "papers": ("papers_",),
     "awaits": ("awaits_",),
     "basis": ("basis_",),

@@ -455,7 +455,8 @@ def test_a_reader_reads_or_says_why(one: fields.Field, cell: str) -> None:
         assert reason.isprintable()
     else:
         assert isinstance(value, str | int)
-        assert one.read(str(value)) is not None or one.name == "load"
+        if one.name != "load":  # kept in watts, written in kilowatts
+            assert one.read(str(value)) is not None
 
 
 @given(st.integers(-(10**11), 10**11))

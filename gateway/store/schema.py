@@ -167,4 +167,35 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             """create table understood (inbound text primary key, how text not null, who text not null, at bigint not null)""",
         ),
     ),
+    (
+        "0030 readers, rounds and readings",
+        (
+            """create table reader (staff text primary key, phone text not null unique, name_deva text not null default '',
+               name_latin text not null default '', section text not null, active integer not null default 1)""",
+            "create table round (account text primary key, staff text not null, seq integer not null)",
+            "create index round_staff on round (staff, seq)",
+            """create table reading (id {serial}, account text not null, month text not null, at bigint not null,
+               status text not null, value bigint, flag text not null, staff text not null, phone text not null, previous bigint,
+               handed bigint not null default 0, tries integer not null default 0, due_at bigint not null,
+               note text not null default '')""",
+            "create index reading_account on reading (account, month)",
+            "create index reading_waiting on reading (due_at) where handed = 0",
+        ),
+    ),
+    (
+        "0031 services begun in a session that may drop",
+        ("create table watch (phone text primary key, carrier text not null, session text not null, at bigint not null)",),
+    ),
+    (
+        "0032 campaigns",
+        (
+            """create table campaign (id {serial}, kind text not null, section text not null, category text not null,
+               at_least bigint not null, state text not null, reached text not null default '', filled integer not null default 0,
+               made bigint not null, who text not null)""",
+            """create table campaign_row (campaign bigint not null, account text not null, phone text not null, kind text not null,
+               state text not null, at bigint not null, primary key (campaign, account, phone))""",
+            "create index campaign_row_waiting on campaign_row (account) where state = 'waiting'",
+            "create index campaign_row_sent on campaign_row (account, kind, at)",
+        ),
+    ),
 )

@@ -17,6 +17,8 @@ from flows.records import (
     Answered,
     Bill,
     Cancel,
+    Claim,
+    Confirm,
     Consumer,
     Context,
     Conversation,
@@ -32,13 +34,17 @@ from flows.records import (
     Payment,
     Reopen,
     Request,
+    Take,
     Tell,
     Unlink,
+    Watch,
 )
 from gateway.records import Answer, Inbound, Lane, OptOut, SessionEnd
 from gateway.store.schema import MIGRATIONS
 from messages.understand import fold
 
+#: Requests that say a bill may be wrong: no reminder of it goes out meanwhile.
+DISPUTES = ("reading", "meter", "meter_test")
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
 #: How many last digits of a phone a request is found by.
 TAIL = 4
@@ -256,10 +262,10 @@ class Store:
 
     def contexts(self, phone: str, now: datetime) -> tuple[Context, ...]:
         """What this phone was told and may still answer, newest first."""
-        sql = "select id, kind, account, ref, until from told where phone = ? and until > ? and answered = 0 order by id desc"
+        sql = "select id, kind, account, ref, until, at from told where phone = ? and until > ? and answered = 0 order by id desc"
         return tuple(
-            Context(i, kind, account, ref, moment(until))
-            for i, kind, account, ref, until in self._rows(sql, (phone, millis(now)))
+            Context(i, kind, account, ref, moment(until), moment(at))
+            for i, kind, account, ref, until, at in self._rows(sql, (phone, millis(now)))
         )
 
     def language(self, phone: str) -> str:
@@ -336,8 +342,16 @@ class Store:
                 self._run("update told set answered = ? where id = ?", (at, context))
             case Mute(on):
                 self.mute(phone, on, now, "word")
-            case Tell():
-                raise TypeError("a Tell is rendered first")
+            case Confirm(account):
+                self.confirm(phone, account, now)
+            case Claim(account):
+                self.clear_campaigns(account, now)
+            case Watch():
+                sql = """insert into watch (phone, carrier, session, at) values (?, ?, ?, ?)
+                         on conflict (phone) do update set carrier = excluded.carrier, session = excluded.session, at = excluded.at"""
+                self._run(sql, (phone, inbound.carrier, inbound.session, at))
+            case Tell() | Take():
+                raise TypeError(f"a {type(effect).__name__} is not the store's")
 
     def _file(self, file: File, inbound: Inbound, at: int) -> None:
         kind, _, code = file.asset.partition(":")
@@ -358,6 +372,8 @@ class Store:
             raise
         self._run("insert into report values (?, ?, ?, ?)", (file.ticket, inbound.phone, at, "{}"))
         self._event(file.ticket, at, "filed", inbound.phone)
+        if file.service in DISPUTES:
+            self.clear_campaigns(file.account, moment(at))
 
     def _reopen(self, ticket: str, phone: str, at: int) -> None:
         """Work on a finished request again; the time in which it was taken for finished does not count. When another one
@@ -383,6 +399,16 @@ class Store:
 
     def _event(self, ticket: str, at: int, what: str, who: str) -> None:
         self._run("insert into event (ticket, at, what, who) values (?, ?, ?, ?)", (ticket, at, what, who))
+
+    def confirm(self, phone: str, account: str, now: datetime) -> None:
+        """The link of a phone that a meter reader noted is the person's own."""
+        if self._run("update link set confirmed = 1 where phone = ? and account = ? and confirmed = 0", (phone, account)):
+            self.phone_event(phone, now, "confirmed", account)
+
+    def clear_campaigns(self, account: str, now: datetime) -> None:
+        """Reminders and notices about an account that have not gone out yet are not sent any more."""
+        sql = "update campaign_row set state = 'cleared', at = ? where account = ? and state = 'waiting'"
+        self._run(sql, (millis(now), account))
 
     def phone_event(self, phone: str, now: datetime, what: str, note: str = "") -> None:
         """Something about a phone worth a line in its history: linked, unlinked, muted."""

@@ -1,0 +1,204 @@
+"""The meter reader's round: the next account or any of the section, status, reading, the consumer's mobile number."""
+
+from __future__ import annotations
+
+import re
+
+from flows.flow import Flow
+from flows.reading import TakesReading, meter_reading
+from flows.records import Args, Policy, Reader, Said, Status, Take, Tell, Text
+from flows.screens import Bad, ask, confirm, decide, end, goto, menu
+
+
+def own_account(said: Said, flow: Flow) -> str | Bad:
+    """A CA number of the reader's own round."""
+    number, reader = said.account or said.number, flow.facts.reader
+    return number if reader and number in reader.accounts and number in flow.facts.known else Bad("round")
+
+
+def mobile_number(given: str, policy: Policy) -> str:
+    """A mobile number as people write it, with or without 0 or 91 before it, as `+91...`; empty if it is none."""
+    digits = re.sub(r"^(?:0091|91|0)(?=\d{10}$)", "", given)
+    return f"+91{digits}" if re.fullmatch(policy.mobile, digits) else ""
+
+
+def mobile(said: Said, flow: Flow) -> str | Bad:
+    """The consumer's number; the reader's own is refused."""
+    number = mobile_number(said.number, flow.facts.policy)
+    return Bad("own_mobile") if number == flow.conversation.phone else number or Bad("mobile")
+
+
+def same_mobile(said: Said, flow: Flow) -> str | Bad:
+    """The same number once more."""
+    number = mobile_number(said.number, flow.facts.policy)
+    return number if number == flow.answers["mobile"] else Bad("mobile_twice")
+
+
+class ReaderFlow(TakesReading):
+    """Only on a reader's own phone. By SMS one line does it: CA number, reading and, if known, the mobile number."""
+
+    name = "reader"
+    intents = {"ROUND": "start"}
+    files = True
+    screens = {
+        "start": decide(),
+        "not_reader": end(),
+        "home": menu("next", "by_ca", "menu"),
+        "home_done": menu("by_ca", "menu"),
+        "to_menu": goto("menu"),
+        "next": decide(),
+        "ca": ask(own_account, field="account"),
+        "status": menu("OK", "MD", "LK"),
+        "reading": ask(meter_reading),
+        "again": ask(meter_reading, field="reading", deliberate=True),
+        "mobile": ask(mobile, "leave", field="mobile"),
+        "mobile_again": ask(same_mobile, field="mobile"),
+        "confirm": confirm(),
+        "confirm_unread": confirm(),
+        "to_saved": goto("reader", "saved"),
+        "saved": menu("next", "by_ca", "menu"),
+        "left": menu("next", "by_ca", "menu"),
+        "to_next": goto("reader", "next"),
+        "to_ca": goto("reader", "ca"),
+        "line": decide(),
+        "line_elsewhere": end(),
+        "line_reading": end(),
+        "line_mobile": end(),
+    }
+    rules = (
+        # on screen        answer    go to             only if             and then
+        ("start",          "enter",  "not_reader",     "is_stranger"),
+        ("start",          "enter",  "home_done",      "is_all_done"),
+        ("start",          "enter",  "home"),
+        ("home",           "next",   "next"),
+        ("home",           "by_ca",  "ca"),
+        ("home",           "menu",   "to_menu"),
+        ("home_done",      "by_ca",  "ca"),
+        ("home_done",      "menu",   "to_menu"),
+        ("next",           "enter",  "not_reader",     "is_stranger"),
+        ("next",           "enter",  "home_done",      "is_all_done"),
+        ("next",           "enter",  "status",         "",                 "go_next"),
+        ("ca",             "given",  "status"),
+        ("status",         "OK",     "reading"),
+        ("status",         "MD",     "mobile"),
+        ("status",         "LK",     "confirm_unread"),
+        ("reading",        "given",  "again",          "is_odd"),
+        ("reading",        "given",  "mobile"),
+        ("again",          "given",  "to_saved",       "is_one_line",      "keep"),
+        ("again",          "given",  "mobile"),
+        ("mobile",         "given",  "mobile_again"),
+        ("mobile",         "leave",  "confirm_unread", "is_unread",        "leave_mobile"),
+        ("mobile",         "leave",  "confirm",        "",                 "leave_mobile"),
+        ("mobile_again",   "given",  "confirm_unread", "is_unread"),
+        ("mobile_again",   "given",  "confirm"),
+        ("confirm",        "yes",    "to_saved",       "",                 "keep"),
+        ("confirm",        "no",     "left"),
+        ("confirm_unread", "yes",    "to_saved",       "",                 "keep"),
+        ("confirm_unread", "no",     "left"),
+        *((screen,         "next",   "to_next") for screen in ("saved", "left")),
+        *((screen,         "by_ca",  "to_ca") for screen in ("saved", "left")),
+        *((screen,         "menu",   "to_menu") for screen in ("saved", "left")),
+        ("line",           "enter",  "line_elsewhere", "is_elsewhere"),
+        ("line",           "enter",  "line_reading",   "has_bad_reading"),
+        ("line",           "enter",  "line_mobile",    "has_bad_mobile"),
+        ("line",           "enter",  "again",          "is_odd"),
+        ("line",           "enter",  "to_saved",       "",                 "keep"),
+    )  # fmt: skip
+
+    @property
+    def reader(self) -> Reader:
+        """The reader whose phone this is."""
+        reader = self.facts.reader
+        assert reader is not None
+        return reader
+
+    def is_stranger(self) -> bool:
+        """Not a reader's phone."""
+        return self.facts.reader is None
+
+    def is_all_done(self) -> bool:
+        """Every account of the round is read."""
+        return not self.reader.next
+
+    def go_next(self) -> None:
+        """The next account of the round."""
+        self.answers["account"] = self.reader.next
+
+    def is_unread(self) -> bool:
+        """Nothing was read."""
+        return self.answers["status"] != "OK"
+
+    def leave_mobile(self) -> None:
+        """No number was given."""
+        self.answers.pop("mobile", None)
+
+    # --- one line by SMS -------------------------------------------------------------------------------------------
+
+    def is_one_line(self) -> bool:
+        """Whether it began as one line by SMS."""
+        return "line" in self.answers
+
+    def is_elsewhere(self) -> bool:
+        """The account is not of this round; else the numbers of the line are taken as answers."""
+        account, *values = self.said.numbers
+        if self.facts.reader is None or account not in self.reader.accounts or account not in self.facts.known:
+            return True
+        self.answers |= {"account": account, "status": "OK", "reading": values[0], "line": "1"}
+        if len(values) > 1:
+            self.answers["mobile"] = mobile_number(values[1], self.facts.policy)
+        return False
+
+    def has_bad_reading(self) -> bool:
+        """The second number of the line is no reading."""
+        if len(self.answers["reading"]) > 8:
+            return True
+        self.answers["reading"] = str(int(self.answers["reading"]))
+        return False
+
+    def has_bad_mobile(self) -> bool:
+        """The third number of the line is no mobile number, or the reader's own."""
+        return self.answers.get("mobile") in ("", self.conversation.phone)
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Keep the reading; a mobile that is new on the account is told first how to object."""
+        consumer, answers = self.the_consumer, self.answers
+        value = int(answers["reading"]) if answers["status"] == "OK" else None
+        number = answers.get("mobile", "")
+        status: Status = "MD" if answers["status"] == "MD" else "LK" if answers["status"] == "LK" else "OK"
+        self.effects.append(Take(consumer.account, status, value, self.flag, self.reader.staff, number))
+        if number and number not in consumer.phones:
+            until = self.facts.now + self.facts.policy.link_objection
+            told = Text("sms", "noted", {"account": consumer.account})
+            self.effects.append(Tell(told, consumer.account, number, context="noted", ref=number, until=until))
+
+    # --- values ----------------------------------------------------------------------------------------------------
+
+    def home_args(self) -> Args:
+        """How far the round is."""
+        return {"section": self.reader.section, "done": self.reader.done, "total": self.reader.total}
+
+    home_done_args = home_args
+
+    def status_args(self) -> Args:
+        """Whose meter it is."""
+        consumer = self.the_consumer
+        return {"account": consumer.account, "name": consumer.name, "meter": consumer.meter}
+
+    def confirm_args(self) -> Args:
+        """What is about to be kept."""
+        return {"account": self.the_consumer.account, "reading": int(self.answers["reading"]), "mobile": self._mobile()}
+
+    def confirm_unread_args(self) -> Args:
+        """The same without a reading."""
+        return {"account": self.the_consumer.account, "status": f"status_{self.answers['status']}"}
+
+    def saved_args(self) -> Args:
+        """Which account."""
+        return {"account": self.the_consumer.account}
+
+    left_args = saved_args
+
+    def _mobile(self) -> str:
+        return self.answers["mobile"][-4:] if self.answers.get("mobile") else "-"

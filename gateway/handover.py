@@ -1,0 +1,87 @@
+"""Readings go to the billing system: posted and signed, tried again until taken; in the demo to the demonstration tariff."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import requests
+import structlog
+
+from gateway.store import Store
+from gateway.store.readings import Readings, Taken
+
+log = structlog.get_logger()
+
+#: Readings handed over in a row before others have their turn.
+GROUP = 20
+#: The first wait before another try, doubled each time up to the longest. A reading is never given up.
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(hours=1)
+#: How long the billing system may take to answer, in seconds.
+PATIENCE = 15
+
+
+class Billing(Protocol):
+    """Where readings go."""
+
+    def take(self, taken: Taken) -> str:
+        """Hand a reading over; why it was not taken, or empty."""
+
+
+class Webhook:
+    """The company's billing system: a JSON object per reading, posted to one address.
+
+    `X-Signature` is the HMAC-SHA256 of the body in hexadecimal, `Idempotency-Key` the same for every try of a reading. Any
+    status from 200 to 299 is a yes.
+    """
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._url, self._secret = url, secret.encode()
+        self._session = requests.Session()
+
+    def take(self, taken: Taken) -> str:
+        """Post it."""
+        body = msgspec.json.encode(
+            {"id": taken.id, "account": taken.account, "month": taken.month.isoformat()[:7], "taken_at": taken.at.isoformat(),
+             "status": taken.status, "reading": taken.value, "flag": taken.flag, "previous": taken.previous,
+             "source": "reader" if taken.staff else "consumer", "staff": taken.staff}
+        )  # fmt: skip
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": f"reading-{taken.id}",
+            "X-Signature": hmac.new(self._secret, body, hashlib.sha256).hexdigest(),
+        }
+        try:
+            answer = self._session.post(self._url, data=body, headers=headers, timeout=PATIENCE, allow_redirects=False)
+        except requests.RequestException as error:
+            return type(error).__name__
+        return "" if 200 <= answer.status_code < 300 else f"status {answer.status_code}"
+
+
+class Handover:
+    """Works off what waits. One process does it at a time for a reading; the billing system sees an id twice at worst."""
+
+    def __init__(self, store: Store, billing: Billing, clock: Callable[[], datetime]) -> None:
+        self._store, self._billing, self._clock = store, billing, clock
+        self._readings = Readings(store.database)
+
+    def work(self) -> int:
+        """Hand over some of what is due; how many readings were taken."""
+        taken = 0
+        for reading in self._readings.waiting(self._clock(), GROUP):
+            why = self._billing.take(reading)
+            now = self._clock()
+            with self._store.write():
+                if why:
+                    wait = min(FIRST_WAIT * 2 ** min(reading.tries, 20), LONGEST_WAIT)
+                    self._readings.again(reading.id, why, now + wait)
+                else:
+                    self._readings.handed(reading.id, now)
+            if why:
+                log.warning("reading.not_taken", reading=reading.id, why=why, tries=reading.tries + 1)
+            taken += not why
+        return taken

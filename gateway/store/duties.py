@@ -1,0 +1,135 @@
+"""The queries of data protection: what is kept of a phone, what is erased and when, and who looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from flows.records import Conversation, Place
+from gateway.store.sql import Database, millis
+
+_conversation = msgspec.json.Decoder(Conversation).decode
+_encode = msgspec.json.Encoder().encode
+
+#: What is kept of a phone: table -> its column of phones.
+OF_A_PHONE: Mapping[str, str] = {
+    "conversation": "phone", "link": "phone", "inbound": "phone", "outbox": "phone", "request": "phone", "report": "phone",
+    "told": "phone", "phone_event": "phone", "reading": "phone", "campaign_row": "phone", "watch": "phone",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """Rows that are deleted once they are old: those of a table for which the condition holds, oldest first by its time."""
+
+    table: str
+    key: str
+    where: str
+
+
+class Duties:
+    """Belongs inside `with store.write():` where it writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._rows, self._rows_in, self._run, self._many = database.rows, database.rows_in, database.run, database.many
+
+    def access(self, who: str, what: str, reason: str, now: datetime) -> None:
+        """Somebody looked at a person's data."""
+        self._run("insert into access values (?, ?, ?, ?)", (millis(now), who, what, reason))
+
+    def held(self, phone: str) -> dict[str, int]:
+        """How many rows of each table are about a phone."""
+        return {
+            table: int(self._rows(f"select count(*) from {table} where {column} = ?", (phone,))[0][0])
+            for table, column in OF_A_PHONE.items()
+        }
+
+    # --- erasing by age ---------------------------------------------------------------------------------------------
+
+    def delete(self, old: Old, before: datetime, limit: int) -> int:
+        """Delete some of the rows that are older."""
+        found = self._rows(f"select {old.key} from {old.table} where {old.where} limit ?", (millis(before), limit))
+        self._many(f"delete from {old.table} where {old.key} = ?", found)
+        return len(found)
+
+    def delete_log(self, table: str, before: datetime) -> int:
+        """Delete the rows of a log that are older."""
+        return self._run(f"delete from {table} where at < ?", (millis(before),))
+
+    def blank_inbound(self, before: datetime, limit: int, alias: Callable[[str], str]) -> int:
+        """Older texts that people sent, and our answers: without words, the phone under its alias or none."""
+        sql = "select id, phone from inbound where channel <> 'ussd' and at < ? and page <> '' limit ?"
+        found = self._rows(sql, (millis(before), limit))
+        self._many("update inbound set text = '', page = '', phone = ? where id = ?",
+                   [(alias(phone), id_) for id_, phone in found])  # fmt: skip
+        return len(found)
+
+    def blank_outbox(self, before: datetime, limit: int, alias: Callable[[str], str]) -> int:
+        """Older messages we sent: template, time and result stay."""
+        sql = "select id, phone from outbox where created < ? and text <> '' and state not in ('waiting', 'sending') limit ?"
+        found = self._rows(sql, (millis(before), limit))
+        self._many("update outbox set text = '', phone = ? where id = ?",
+                   [(alias(phone), id_) for id_, phone in found])  # fmt: skip
+        return len(found)
+
+    def forget_drafts(self, before: datetime, after: str, limit: int) -> tuple[int, str]:
+        """Answers of conversations left unfinished: how many were dropped, and the phone reached (empty: all are done)."""
+        sql = "select phone, data, seen from conversation where phone > ? order by phone limit ?"
+        rows = self._rows(sql, (after, limit))
+        drafts = []
+        for phone, data, seen in rows:
+            if seen < millis(before) and (kept := _conversation(data)) and (kept.place.screen or kept.held or kept.pages):
+                bare = Conversation(phone, lang=kept.lang, place=Place(), seen=kept.seen)
+                drafts.append((_encode(bare).decode(), phone))
+        self._many("update conversation set data = ? where phone = ?", drafts)
+        return len(drafts), rows[-1][0] if len(rows) == limit else ""
+
+    def delete_requests(self, before: datetime, limit: int) -> int:
+        """Requests that ended so long ago, with all that belongs to them."""
+        found = self._rows("select ticket from request where open = 0 and since < ? limit ?", (millis(before), limit))
+        for table in ("report", "event", "request"):
+            self._many(f"delete from {table} where ticket = ?", found)
+        return len(found)
+
+    # --- erasing a person -------------------------------------------------------------------------------------------
+
+    def forget(self, phone: str, alias: str) -> None:
+        """A phone is unlinked, its texts are erased, its requests stay as the company's record without the person."""
+        for table in ("conversation", "link", "told", "phone_event", "watch"):
+            self._run(f"delete from {table} where phone = ?", (phone,))
+        self._run("update inbound set text = '', page = '', phone = ? where phone = ?", (alias, phone))
+        self._run("update outbox set state = 'failed', note = 'erased' where phone = ? and state = 'waiting'", (phone,))
+        self._run("update outbox set text = '', phone = ? where phone = ?", (alias, phone))
+        self._run("update campaign_row set state = 'cleared' where phone = ? and state = 'waiting'", (phone,))
+        for campaign, account in self._rows("select campaign, account from campaign_row where phone = ?", (phone,)):
+            sql = "update campaign_row set phone = ? where campaign = ? and account = ? and phone = ?"
+            self._run(sql, (alias or f"erased {account}", campaign, account, phone))
+        for ticket, details in self._rows("select ticket, details from request where phone = ?", (phone,)):
+            self._run("update request set phone = '', details = ? where ticket = ?", (_without_person(details), ticket))
+        for (ticket,) in self._rows("select ticket from report where phone = ?", (phone,)):
+            self._run("update report set phone = ?, details = '{}' where ticket = ? and phone = ?",
+                      (alias or f"erased {ticket}", ticket, phone))  # fmt: skip
+        self._run("update event set who = '' where who = ?", (phone,))
+        self._run("update reading set phone = '' where phone = ?", (phone,))
+
+
+def _without_person(details: str) -> str:
+    """A request's details without the name and the address that were sent for it."""
+    kept = msgspec.json.decode(details, type=dict[str, str])
+    return _encode({field: value for field, value in kept.items() if field not in ("name", "address", "near")}).decode()
+
+
+#: Deleted by age: what, and the setting that says how old.
+DELETED: Sequence[tuple[Old, str]] = (
+    (Old("inbound", "id", "channel = 'ussd' and at < ?"), "keep_ussd_days"),
+    (Old("inbound", "id", "channel <> 'ussd' and at < ?"), "keep_log_days"),
+    (Old("outbox", "id", "created < ? and state not in ('waiting', 'sending')"), "keep_log_days"),
+    (Old("quarantine", "id", "at < ?"), "keep_text_days"),
+    (Old("told", "id", "until < ? and kind <> 'noted'"), "keep_text_days"),
+    (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
+)
+#: Deleted by age, without a key of their own.
+LOGS = ("delivery", "phone_event", "access")
