@@ -187,7 +187,6 @@ class Settings(BaseSettings):
         15, description="clear days between a notice and the day it names (Electricity Act 2003 s.56; utility.md section 6)"
     )
     due_soon_days: int = Field(3, description="days before the due day from which a reminder goes out [proposal]")
-    part_paise: int = Field(20, description="price of one SMS part in paise, for the preview of a campaign [proposal]")
     bulk_ahead: int = Field(500, description="reminders put into the outbox ahead of sending: what waits behind can be cleared")
 
     # --- how long data is kept (telecom-india.md section 7; DPDP Rules 2025 rule 6: logs at least a year)
