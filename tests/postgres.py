@@ -40,12 +40,14 @@ def free_port() -> int:
 class Server:
     """One PostgreSQL server in a folder of its own. `inside` is put before every command (a network namespace)."""
 
-    def __init__(self, settings: dict[str, str] = HASTY, inside: tuple[str, ...] = (), listen: str = "127.0.0.1") -> None:
+    def __init__(
+        self, settings: dict[str, str] = HASTY, inside: tuple[str, ...] = (), listen: str = "127.0.0.1", port: int = 0
+    ) -> None:
         found = programs()
         assert found is not None, MISSING
         self.user = "nobody" if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-        self.data, self.port, self.inside, self.listen = self.folder / "data", free_port(), inside, listen
+        self.data, self.port, self.inside, self.listen = self.folder / "data", port or free_port(), inside, listen
         self.settings = settings
         if self.user:
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
@@ -56,9 +58,10 @@ class Server:
 
     def _call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         log = (self.folder / "calls.log").open("ab")  # not a pipe: the server would keep it open
+        become = ("setpriv", f"--reuid={self.user}", "--clear-groups") if self.user else ()
         with log:
             done = subprocess.run(
-                [*self.inside, *command], user=self.user, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+                [*self.inside, *become, *command], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
             )
         if check and done.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{(self.folder / 'calls.log').read_text(errors='replace')[-3000:]}")
@@ -88,7 +91,8 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     def sql(self, statement: str, name: str = "postgres") -> list[tuple[object, ...]]:
-        with psycopg.connect(self.url(name), autocommit=True) as connection:
+        url = f"postgresql://postgres@/{name}?host={self.folder}&port={self.port}"  # by its socket, in whatever namespace it is
+        with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
