@@ -1,8 +1,9 @@
-# run: start the demo; test: all tests; check: types, style, texts and drawings; flows: draw the flows anew.
+# run: start the demo; test: all tests; check: types, style, texts and drawings; flows: draw the flows anew;
+# soak: a thousand kills in 200,000 hops, which takes most of an hour.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check flows lock
+.PHONY: run test check flows soak lock
 
 run: .venv/run
 	@$(BIN)/python -m gateway run
@@ -16,6 +17,9 @@ check: .venv/test
 	$(BIN)/mypy
 	$(BIN)/python -m gateway lint
 	$(BIN)/python -m gateway flows --check
+
+soak: .venv/test
+	$(BIN)/python -m tests.crash --kills 1000 --hops 200000
 
 flows: .venv/run
 	$(BIN)/python -m gateway flows

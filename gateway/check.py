@@ -21,6 +21,7 @@ from gateway.hop import now_utc
 from gateway.records import masked
 from gateway.store import Store
 from gateway.store.invariants import INVARIANTS, NAMED, Invariants
+from gateway.store.queue import STATES
 from gateway.store.sql import millis
 from messages.catalogue import LANGUAGES
 from messages.understand import mask_aadhaar
@@ -29,7 +30,7 @@ from messages.understand import mask_aadhaar
 def check(store: Store, now: datetime) -> list[str]:
     """Every fault, one line each; of many of one kind the first few and a line that says so."""
     invariants = Invariants(store)
-    lists = {"filing": _reached_by("file"), "joining": _reached_by("join"), "closed": sorted(CLOSED)}
+    lists = {"filing": _reached_by("file"), "joining": _reached_by("join"), "closed": sorted(CLOSED), "states": STATES}
     faults = [f"schema: migration {name!r} has not been run: `gateway release`" for name in invariants.missing_migrations()]
     faults += [f"database: {line}" for line in invariants.integrity()]
     for invariant in INVARIANTS:

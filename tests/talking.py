@@ -46,13 +46,13 @@ def ussd(phone: str, session: str, text: str, at: datetime, *, carrier: str = "p
     return Inbound(place, carrier, phone, "ussd", text, at, session, lost=lost)
 
 
-def conversations(phone: str, chance: random.Random, at: datetime) -> Iterator[Inbound]:
-    """Endless hops of one phone: a language first, then sessions and messages by chance."""
+def conversations(phone: str, chance: random.Random, at: datetime, sms: float = 0.3) -> Iterator[Inbound]:
+    """Endless hops of one phone: a language first, then sessions and, so often, messages."""
     first = f"s-{phone[-4:]}-0"
     for text in ("", "2", "2*1"):
         yield ussd(phone, first, text, at, lost=bool(text))
     for number in itertools.count(1):
-        if chance.random() < 0.3:
+        if chance.random() < sms:
             yield Inbound(f"m-{phone[-4:]}-{number}", "phone", phone, "sms", chance.choice(WORDS), at)
             continue
         session, said = f"s-{phone[-4:]}-{number}", ""

@@ -59,7 +59,7 @@ INVARIANTS = (
     Invariant(
         "outbox.state",
         "the message is in a state that does not exist, or that contradicts its other columns",
-        """select id from outbox where state not in ('waiting', 'sending', 'sent', 'delivered', 'failed', 'unknown', 'dropped')
+        """select id from outbox where state not in ({states})
            or delivery not in ('once', 'must_arrive', 'fresh') or lane not between 0 and {lanes} or parts < 1 or phone = '' or text = ''
            or (state = 'sending' and (attempts < 1 or worker = '' or leased_until = 0))
            or (state in ('sent', 'delivered', 'unknown') and attempts < 1)""",

@@ -61,6 +61,7 @@ class Emulator:
         self.days: deque[str] | list[str] = []
         self.every_day = "ok"
         self.latency = latency
+        self.hang = HANG
         self.taken: list[Taken] = []
         self.calls = 0
         self.connections = 0
@@ -193,7 +194,7 @@ def _handler(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             if word == "slow":
                 emulator.wait(SLOW)
             if word == "hang":
-                emulator.wait(HANG)
+                emulator.wait(emulator.hang)
             elif word == "http":
                 self.answer(int(number), "Too many requests" if number == "429" else "trouble", "text/plain")
             elif word == "reset" and not number:
@@ -212,7 +213,7 @@ def _handler(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
             answer = _answer(taken.phone, code, "None" if day == "no id" else taken.reference, "INR 0.2500")
             match day:
                 case "late":
-                    emulator.wait(HANG)
+                    emulator.wait(emulator.hang)
                 case "reset after":
                     self.reset()
                 case "garbage":
@@ -223,7 +224,7 @@ def _handler(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
                     self.answer(201, answer, "application/json;charset=UTF-8")
                 case "dribble":
                     self.wfile.write(b"HTTP/1.1 201 .\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-                    for _ in range(int(HANG / 0.05)):
+                    for _ in range(int(emulator.hang / 0.05)):
                         self.wfile.write(b"1\r\n \r\n")
                         emulator.wait(0.05)
                 case _:
