@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount
 from starlette.types import Lifespan, Receive, Scope, Send
 
+from gateway import metrics
 from gateway.aliases import LiveEar
 from gateway.api import api_routes
 from gateway.billing import Billing
@@ -33,6 +31,7 @@ from gateway.handover import Handover, Webhook
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.intake import finish
 from gateway.outbox import Outbox
+from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
 from gateway.records import OptOut, Report, SessionEnd
@@ -65,10 +64,13 @@ class Gateway:
         """Keep what a carrier tells without waiting for an answer. Raises Unavailable."""
         try:
             if isinstance(event, Report):
-                about = Queue(self.store).report(event, now_utc())
-                log.info("sms.report", carrier=event.carrier, reference=event.reference, status=event.status, reason=event.reason,
-                         about=about)  # fmt: skip
+                metrics.reported(event)
+                for message, hop in Queue(self.store).report(event, now_utc()) or [(0, "")]:
+                    log.info("sms.report", hop=hop, message=message, carrier=event.carrier, reference=event.reference,
+                             status=event.status, reason=event.reason)  # fmt: skip
             else:
+                if isinstance(event, SessionEnd):
+                    metrics.ended(event)
                 self.store.note(event, now_utc())
             if isinstance(event, SessionEnd):
                 self.unfinished().ended(event)
@@ -170,7 +172,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
     webhooks = Webhooks(
         gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
     )
-    routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics)]
+    routes: list[BaseRoute] = outside_routes(gateway.store)
     desk = make_desk(gateway, workers.wake)
     routes += [*front_routes(desk), Mount("/desk", routes=desk_routes(desk))]
     if gateway.settings.api_clients:
@@ -182,13 +184,3 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
 
         routes += [Mount("/phone", routes=phone_routes(gateway, traffic.serve))]
     return Web(webhooks, routes, lifespan)
-
-
-async def healthz(request: Request) -> Response:
-    """Alive."""
-    return PlainTextResponse("ok\n")
-
-
-async def metrics(request: Request) -> Response:
-    """Counts and times for Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

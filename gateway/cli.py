@@ -16,6 +16,7 @@ from typing import Any, ParamSpec
 import click
 import structlog
 import uvicorn
+from prometheus_client import start_http_server
 from pydantic import SecretStr
 
 from gateway.app import Gateway, assemble, make_app
@@ -146,6 +147,8 @@ def worker() -> None:
     """The sending worker: as many as you like may run side by side."""
     gateway = _gateway()
     workers = gateway.workers()
+    if gateway.settings.worker_metrics_port:
+        start_http_server(gateway.settings.worker_metrics_port, gateway.settings.host)
     for end in (signal.SIGTERM, signal.SIGINT):
         signal.signal(end, lambda *_: workers.stop())
     workers.start()

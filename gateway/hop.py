@@ -17,6 +17,7 @@ import structlog
 from flows.records import Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, replace
 from flows.step import stand, step
 from flows.verhoeff import with_check_digit
+from gateway import metrics
 from gateway.aliases import LiveEar
 from gateway.carriers import Carrier
 from gateway.pen import Pen
@@ -90,6 +91,11 @@ class Hop:
             if len(group) > 1:
                 return [self.serve([inbound])[0] for inbound in group]
             return [self._serve_alone(group[0], error)]
+        metrics.served(group, answers)
+        for inbound, answer in zip(group, answers, strict=True):
+            if not isinstance(answer, Exception):
+                log.info("hop", hop=inbound.id, carrier=inbound.carrier, channel=inbound.channel, phone=masked(inbound.phone),
+                         screen=answer.screen, lang=answer.lang, ends=answer.ends)  # fmt: skip
         return [
             self._serve_alone(inbound, answer) if isinstance(answer, Exception) else answer
             for inbound, answer in zip(group, answers, strict=True)
@@ -110,7 +116,8 @@ class Hop:
                 if not isinstance(answer, Exception):
                     return answer
                 error = answer
-        log.error("hop.failed", inbound=inbound.id, phone=masked(inbound.phone), error=repr(error), exc_info=error)
+        metrics.FAILED.inc()
+        log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), error=repr(error), exc_info=error)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
         conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
@@ -131,6 +138,9 @@ class Hop:
         again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if hop.new is None])
         again |= self._twins(hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again)
         fresh = [hop for hop in hops if hop.inbound.id not in again]
+        for hop in hops if again else ():
+            if hop.inbound.id in again:
+                metrics.DUPLICATES.labels(hop.inbound.channel).inc()
         for hop in fresh:
             hop.said = self._said(hop)
         served: dict[str, Spoken | Exception] = {}

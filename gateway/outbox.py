@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal
 
@@ -18,6 +19,7 @@ import structlog
 
 from gateway.carriers import Carrier
 from gateway.hop import now_utc
+from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
 from gateway.records import Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
 from gateway.store import Store
 from gateway.store.queue import Due, Queue
@@ -108,11 +110,13 @@ class Outbox:
     def _send(self) -> None:
         """One sender."""
         while (message := self._jobs.get()) is not None:
+            began = time.perf_counter()
             try:
                 outcome = self._carrier.send(message)
             except Exception as error:  # our own bug: it may have gone out
                 log.error("send.failed", message=message.id, phone=masked(message.phone), error=repr(error), exc_info=error)
                 outcome = Unsure(type(error).__name__)
+            SEND_SECONDS.labels(self._carrier.name).observe(time.perf_counter() - began)
             self._done.put((message, outcome))
             self.wake.set()
 
@@ -219,17 +223,22 @@ class Outbox:
     def _kept_back(self, due: Due, now: datetime, stopped: set[str]) -> bool:
         """Whether something forbids this message now. This is the last gate: whoever put it in, and whenever."""
         message, rules = due.message, self._rules
+        kept_back = partial(KEPT_BACK.labels, self._carrier.name)
         if due.unwanted:
+            kept_back("unwanted").inc()
             self._queue.put_aside(message, "dropped", "its phone wants no information", now)
         elif message.template in stopped:
+            kept_back("template stopped").inc()
             self._queue.put_aside(message, "stopped", "its template's queue is stopped", now)
         elif due.waits and (end := rules.end_of_quiet(now)):
+            kept_back("quiet hours").inc()
             self._queue.put_off(message, end)
         else:
             same, all_ = self._queue.alike(message, now - rules.equal_within, now - timedelta(days=1))
             if same < rules.equal_most and all_ < rules.template_a_day:
                 return False
             why = f"cap: {same} equal ones just now, {all_} of its template in a day"
+            kept_back("cap").inc()
             self._queue.put_aside(message, "held", why, now)
             log.error("outbox.held", message=message.id, phone=masked(message.phone), template=message.template, why=why)
         return True
@@ -292,6 +301,7 @@ def back_off(attempt: int) -> timedelta:
 
 def _report(message: OutboundMessage, outcome: Outcome, state: str, settled: bool) -> None:
     """One line that tells a try, with the hop it goes back to."""
+    tried(message, outcome)
     log.info(
         "sms.try", message=message.id, hop=message.inbound, phone=masked(message.phone), template=message.template,
         carrier=message.carrier, attempt=message.attempt, outcome=type(outcome).__name__,

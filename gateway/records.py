@@ -49,13 +49,15 @@ class Answer(Struct, frozen=True):
 
 
 class SessionEnd(Struct, frozen=True):
-    """The carrier's word that a USSD session is over; it may come late, twice or never."""
+    """The carrier's word that a USSD session is over; it may come late, twice or never. `screen` is the last one shown, where
+    the carrier tells us back what we told it."""
 
     carrier: str
     session: str
     phone: str
     status: str
     error: str = ""
+    screen: str = ""
 
 
 class Report(Struct, frozen=True):

@@ -92,6 +92,10 @@ class Settings(BaseSettings):
         "", description="the company's DLT principal entity id, 19 digits (telecom-india.md section 2, S33)"
     )
 
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="port of the worker's own /metrics, at GATEWAY_HOST; 0: none (the web server has its own)"
+    )
+
     # --- the rules of sending
     sends_per_second: Annotated[float, Field(gt=0)] = Field(
         50, description="messages a second from a worker to a carrier; no limit is published (africastalking.md 7) [proposal]"

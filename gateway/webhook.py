@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 
 from gateway.carriers import Carrier, Door, Ignored, Request, Unreadable
 from gateway.hop import Unavailable
+from gateway.metrics import HOP_SECONDS, REFUSED
 from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 
 Scope = MutableMapping[str, Any]
@@ -26,8 +27,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_LIMIT = 8 * 1024
 
 log = structlog.get_logger()
-refused = Counter("gateway_webhook_refused", "Webhook requests that were not taken", ["carrier", "door", "why"])
-"""Counts by carrier, door and the field that was at fault."""
 
 
 class Refused(Exception):
@@ -52,6 +51,7 @@ class Webhooks:
         self._doors = {(carrier.name, door): made for carrier in carriers.values() for door, made in carrier.doors.items()}
         self._secrets = {name: tuple(secret.encode() for secret in of) for name, of in secrets.items()}
         self._networks = tuple(map(ipaddress.ip_network, networks))
+        self._seconds = {door: HOP_SECONDS.labels(door) for _, door in self._doors}
         self._hop = hop
         self._note = note
 
@@ -65,23 +65,25 @@ class Webhooks:
             request = Request(headers, scope["query_string"], await _body(receive))
             heard = door.hear(door.read(request), headers)
             if isinstance(heard, Inbound):
+                began = time.perf_counter()
                 answer = await self._hop(heard)
                 await _answer(send, door, heard, answer)
+                self._seconds[name].observe(time.perf_counter() - began)
             else:
                 await self._note(heard)
                 await _send(send, 200, b"")
         except Ignored as why:
-            refused.labels(carrier, name, f"ignored {_field(str(why))}").inc()
+            REFUSED.labels(carrier, name, f"ignored {_field(str(why))}").inc()
             await _send(send, 200, b"")
         except Unreadable as why:
-            refused.labels(carrier, name, _field(str(why))).inc()
+            REFUSED.labels(carrier, name, _field(str(why))).inc()
             log.warning("webhook.unreadable", carrier=carrier, door=name, why=str(why))
             await _send(send, 400, f"{why}\n".encode())
         except Refused as why:
-            refused.labels(*((carrier, name) if why.status != 404 else ("", "")), str(why.status)).inc()
+            REFUSED.labels(*((carrier, name) if why.status != 404 else ("", "")), str(why.status)).inc()
             await _send(send, why.status, f"{why.line}\n".encode())
         except Unavailable as why:
-            refused.labels(carrier, name, "unavailable").inc()
+            REFUSED.labels(carrier, name, "unavailable").inc()
             log.error("webhook.unavailable", carrier=carrier, door=name, why=str(why))
             await _send(send, 503, b"try again shortly\n")
 

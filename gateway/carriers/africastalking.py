@@ -302,7 +302,8 @@ def _date(written: str) -> datetime | None:
 def _hear_end(form: Mapping[str, str], _: Mapping[str, str]) -> SessionEnd:
     """The end of a session. Our last screen rides along in it: personal data, which is dropped."""
     session, phone = _required(form, "sessionId", 128), _phone(form, "phoneNumber")
-    return SessionEnd(NAME, session, phone, form.get("status", "")[:40], form.get("errorMessage", "")[:200])
+    screen = form.get("hopsMetadata", "").rpartition("|")[2]
+    return SessionEnd(NAME, session, phone, form.get("status", "")[:40], form.get("errorMessage", "")[:200], screen)
 
 
 def _hear_report(form: Mapping[str, str], _: Mapping[str, str]) -> Report:
