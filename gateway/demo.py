@@ -411,7 +411,7 @@ REQUESTS = (
            Taken("install", 6, {"transformer": "CH-1"}), Taken("charge", 2), Taken("restore", 1)), reports=9),
     Filed("name_transfer", 60, {"reason": "died"}, (Taken("ask_papers", 20, by=CENTRE),)),
     Filed("name_transfer", 120, {"reason": "bought"},
-          (Taken("ask_papers", 20, by=CENTRE), Taken("accept", 70, {"name": "{name}", "papers": "seen"}, by=CENTRE))),
+          (Taken("ask_papers", 20, by=CENTRE), Taken("accept", 70, {"name": "Savitri Devi", "papers": "seen"}, by=CENTRE))),
     Filed("disconnection", 210, {"term": "permanent", "reason": "moved", "last_four": "typed"},
           (Taken("confirm", 30, {"identity": "पहचान पत्र"}, by=CENTRE), Taken("read", 90, {"final_reading": "{reading}"}),
            Taken("bill", 40, {"bill_number": "55500001912", "final_bill": "38400"}, by=CENTRE))),

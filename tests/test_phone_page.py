@@ -280,6 +280,8 @@ def test_on_a_small_screen(opened: Open, lang: str, width: int, height: int) -> 
     assert keys
     assert phone["x"] >= 0
     assert phone["x"] + phone["width"] <= width
+    if height > width:
+        assert phone["y"] + phone["height"] <= height  # the whole phone, to the last key
     assert min(keys["width"], keys["height"]) >= 36  # a thumb finds it
 
 
