@@ -60,8 +60,10 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
 
 def _missed(conversation: Conversation, facts: Facts) -> Turn:
     """A missed call asks for the bill; a service half done is not disturbed by it."""
-    turn = _hear(_forget(conversation), Said(intent="BILL"), facts)
-    return replace(turn, conversation=conversation) if is_unfinished(conversation.place) else turn
+    if not is_unfinished(conversation.place) or not facts.linked:
+        return _hear(_forget(conversation), Said(intent="BILL"), facts)
+    turn = _enter(_forget(conversation), Place("bill", "start", {"account": facts.linked[0].account}), facts, Said())
+    return Turn(conversation, replace(turn.text, options=()) if turn.text else None)
 
 
 def stand(conversation: Conversation, facts: Facts) -> Turn:
@@ -166,7 +168,7 @@ def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
         return _enter(_forget(conversation), Place("reader", "line"), facts, said)
     place = conversation.place
     newest = facts.contexts[0] if facts.contexts else None
-    came_later = newest is not None and (conversation.seen is None or newest.at > conversation.seen)
+    came_later = newest is not None and (conversation.seen is None or newest.at >= conversation.seen)
     if newest and came_later and newest.kind == "unfinished" and said.number and is_unfinished(place):
         turn = _show(FLOWS[place.flow](conversation, place, facts, Said()))
         return replace(turn, effects=(*turn.effects, Answered(newest.id)))

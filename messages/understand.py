@@ -347,6 +347,9 @@ class Ear:
         raw, aadhaar = mask_aadhaar(text)
         plain = _with_ascii_digits(raw)
         if number := _whole_number(plain):
+            several = tuple(_numbers(_DROP_INVISIBLE.sub("", plain).strip(_ENDS), self._account))
+            if len(several) > 1 and any(self._account.fullmatch(one) for one in several):
+                return (self._shape(Said(raw=raw, numbers=several, aadhaar=aadhaar), several),)
             return (self._bare(raw, number, aadhaar),)
         if not _DROP_INVISIBLE.sub("", plain).strip():
             return (Said(),)

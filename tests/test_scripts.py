@@ -11,6 +11,13 @@ texts, `pytest tests/test_scripts.py --update` rewrites what is shown; read the 
     > lose                 our state of this phone is lost while its session lives on
     > wait 40 minutes
     > requests             what the database holds of this phone's requests
+    > hangup               the session ends and the carrier says so; `> drop`: it ends and nobody says anything
+    > missed               a missed call
+    > bill 100000001 940   the billing system brings next month's bill of so many rupees (`average`, `free` behind it)
+    > paid 100000001 940   ... a payment; `> balance 100000004 20` a prepaid balance; `> noted one 100000010` a linked phone
+    > readings             what the database holds of meter readings
+
+After every step the chores are done, as they are every quarter of a second in the product.
 """
 
 from __future__ import annotations
@@ -25,7 +32,9 @@ from structlog.testing import capture_logs
 
 from flows.records import Conversation
 from gateway.app import Gateway
-from gateway.records import Answer, Inbound
+from gateway.fields import kinds
+from gateway.intake import apply
+from gateway.records import Answer, Inbound, SessionEnd
 from messages.encoding import clusters, measure, sms_parts
 from tests import town
 from tests.conftest import Clock
@@ -47,6 +56,7 @@ class Player:
         self.last: Inbound | None = None
         self.read = 0
         self.texts = 0
+        self.chores = gateway.chores()
 
     def play(self, script: str) -> str:
         """The script as it plays now."""
@@ -72,7 +82,19 @@ class Player:
             case "wait":
                 count, unit = rest.split()
                 self.clock.wait(timedelta(**{unit.rstrip("s") + "s": int(count)}))
+                return self.messages()
+            case "hangup":
+                self.gateway.note(SessionEnd(self.carrier, self.session, self.phone, "Incomplete"))
+                self.session = ""
+                return self.messages()
+            case "drop":
+                self.session = ""
                 return []
+            case "bill" | "paid" | "balance" | "noted":
+                self.billing_brings(verb, *rest.split())
+                return self.messages()
+            case "readings":
+                return self.readings()
             case "lose":
                 with self.gateway.store.write():
                     self.gateway.store.database.run("delete from conversation where phone = ?", (self.phone,))
@@ -86,6 +108,9 @@ class Player:
             case "text":
                 self.texts += 1
                 return self.hop(self.sms(rest))
+            case "missed":
+                self.texts += 1
+                return self.hop(self.call())
             case "again":
                 assert self.last is not None
                 return self.hop(self.last)
@@ -106,6 +131,41 @@ class Player:
         return Inbound(
             f"{self.session}/{self.text}", "phone", self.phone, "ussd", self.text, self.clock(), self.session, lost=lost
         )
+
+    def call(self) -> Inbound:
+        id_ = f"call-{self.texts}"
+        if self.carrier == "africastalking":
+            form = {"isActive": "1", "sessionId": id_, "direction": "Inbound", "callerNumber": self.phone}
+            return self.hear("missed", form, {})
+        return Inbound(id_, "phone", self.phone, "missed", "", self.clock())
+
+    def billing_brings(self, what: str, whom: str, amount: str, *more: str) -> None:
+        """As the API and the imports take it in."""
+        today = self.clock().date()
+        if what == "bill":
+            month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+            kind = "bills"
+            row = [whom, f"{month}", f"INV{month:%m}{whom}", f"{today + timedelta(days=15)}", f"{today}", int(amount) * 100,
+                   int(amount) * 100, 0, 0, 100, 180, 80, "LK" if "average" in more else "OK", int("free" in more)]  # fmt: skip
+        elif what == "paid":
+            kind, row = "payments", [whom, f"{today}", f"R{amount}", int(amount) * 100]
+        elif what == "balance":
+            kind, row = "consumers", [None] * len(kinds()["consumers"].columns)
+            row[0], row[-2], row[-1] = whom, int(amount) * 100, f"{today}"
+        else:
+            kind, row = "phones", [town.PHONES[whom], amount, None, None, None]
+        with self.gateway.store.write():
+            apply(self.gateway.store, kinds()[kind], [row], self.gateway.billing().hooks, self.clock())
+
+    def readings(self) -> list[str]:
+        rows = self.gateway.store.database.rows(
+            "select account, month, status, value, flag, staff, previous, handed from reading order by id"
+        )
+        return [
+            f"  = {account} {month[:7]} {status} {value} after {previous}" + (f" flag {flag}" if flag else "")
+            + (f" by {staff}" if staff else " by the consumer") + (" handed over" if handed else "")
+            for account, month, status, value, flag, staff, previous, handed in rows
+        ]  # fmt: skip
 
     def sms(self, words: str) -> Inbound:
         id_ = f"sms-{self.texts}"
@@ -148,6 +208,8 @@ class Player:
 
     def messages(self) -> list[str]:
         """What the outbox took since last time, as the phones will show it."""
+        while self.chores.round():
+            pass
         rows = self.gateway.store.database.rows(
             "select id, phone, text, encoding, parts, template from outbox where id > ? order by id", (self.read,)
         )

@@ -22,6 +22,8 @@ PHONES = {
     "neighbour": "+915550000009",  # on the same transformer as `one`
     "village": "+915550000010",  # rural, transformer unknown, only the feeder
     "credit": "+915550000011",  # paid too much
+    "reader": "+915550000012",  # a meter reader
+    "noted": "+915550000013",  # will be noted by the reader
 }
 
 #: account, Devanagari, Latin, meter, area, pin, feeder, transformer, category, load, phases, balance
@@ -61,6 +63,9 @@ LINKS = (
     ("village", "0300000008"), ("credit", "100000009"),
 )  # fmt: skip
 
+#: The round of the reader with staff number 4471.
+ROUND = ("100000001", "100000002", "200000002", "100000003", "100000005", "100000010")
+
 FEEDERS = (
     ("F1", "चरित्रवन", "Charitravan", "802101"),
     ("F2", "नया बाजार", "Naya Bazar", "802101"),
@@ -73,6 +78,10 @@ def build(store: Store) -> None:
     linked = round((BEGIN - timedelta(days=400)).timestamp() * 1000)
     database = store.database
     with store.write():
+        database.run("insert into section values ('S1', 'बक्सर शहर', 'Buxar Town', 'urban', '', '')")
+        database.run("insert into reader values ('4471', ?, '', 'Suresh Paswan', 'S1', 1)", (PHONES["reader"],))
+        for seq, account in enumerate(ROUND, 1):
+            database.run("insert into round values (?, '4471', ?)", (account, seq))
         for code, deva, latin, pin in FEEDERS:
             database.run("insert into feeder values (?, ?, ?)", (code, deva, latin))
             database.run("insert into feeder_pin values (?, ?)", (pin, code))

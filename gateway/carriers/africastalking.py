@@ -37,6 +37,8 @@ from gateway.settings import Settings
 from messages import Limits
 
 log = structlog.get_logger()
+#: What a call is answered with: nobody picks up, nobody pays (docs.africastalking.com/voice/reject).
+REJECT = b'<?xml version="1.0" encoding="UTF-8"?><Response><Reject/></Response>'
 
 NAME = "africastalking"
 PHONE = re.compile(r"\+?([1-9][0-9]{7,14})")
@@ -95,6 +97,7 @@ class AfricasTalking:
             "sms": Door(self._hear_sms),
             "delivery": Door(_hear_report),
             "optout": Door(_hear_optout),
+            "missed": Door(_hear_call, lambda _: REJECT),
         }
 
     def limits(self, channel: Channel) -> Limits:
@@ -297,6 +300,16 @@ def _date(written: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _hear_call(form: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
+    """A call to the missed-call number: rejected before it costs anything, and answered by SMS."""
+    if form.get("direction", "").lower() != "inbound" or form.get("isActive") != "1":
+        raise Ignored("isActive: not a call that comes in")
+    phone = PHONE.fullmatch(_required(form, "callerNumber", 40))
+    if phone is None:
+        raise Ignored("callerNumber: withheld")
+    return Inbound(f"call/{_required(form, 'sessionId', 128)}", NAME, f"+{phone[1]}", "missed", "", datetime.now(UTC))
 
 
 def _hear_end(form: Mapping[str, str], _: Mapping[str, str]) -> SessionEnd:

@@ -92,6 +92,11 @@ class Handset:
         self.last = Inbound(f"sim-{token_hex(16)}", Phone.name, self.phone, "sms", words, at)
         return self.last
 
+    def missed(self, at: datetime) -> Inbound:
+        """A call that rings and is not taken."""
+        self.last = Inbound(f"sim-{token_hex(16)}", Phone.name, self.phone, "missed", "", at)
+        return self.last
+
     def hang_up(self) -> None:
         """The session is over; like a real phone out of reach it tells nobody."""
         self.session = self.text = ""
