@@ -384,8 +384,9 @@ class Work:
 
     def take(self, name: str) -> None:
         """Take one of those steps. Raises CaseError when it is none of them."""
-        if not CASES[self.request.service].machine.events[name].trigger(self):
+        if (name, ()) not in [(step.name, hindered) for step, hindered in self.steps()]:
             raise CaseError(f"{self.request.service}: {name!r} is no step in {self.state!r}")
+        CASES[self.request.service].machine.events[name].trigger(self)
 
     def fields(self, step: Step) -> tuple[str, ...]:
         """What must be entered for a step; a correction goes over everything that was entered before."""

@@ -146,7 +146,7 @@ class Flow:
         """Open a request with the time limit of its service and area; on USSD its number also goes out by SMS, in the text
         `filed_<service>` or `filed_<told>`."""
         policy, ticket = self.facts.policy, self.facts.ticket
-        limit = policy.limits.get((service, area or (consumer.area if consumer else "rural")))
+        limit = policy.limit(service, area or (consumer.area if consumer else "rural"), self.facts.now.date())
         due = self.facts.now + limit if limit else None
         self.filed = File(
             service=service,

@@ -217,14 +217,23 @@ class Said(Struct, frozen=True):
     aadhaar: bool = False
 
 
+class LimitChange(Struct, frozen=True):
+    """A time limit that is in force from a day on."""
+
+    service: str
+    area: Area
+    limit: timedelta
+    since: date
+
+
 class Policy(Struct, frozen=True):
     """The company's rules as numbers. Every one is a setting with a source note: see gateway/settings.py.
 
-    `limits` gives the time limit of a service in an area. `phone_from_load` (watts) and `phone_from_date` open new
-    connections by phone. `test_fee` is the meter test fee in paise by number of phases. `objection` is how long GALAT undoes
-    a disconnection or halts a name transfer, `link_objection` a new link. `resume` is how long an unfinished conversation
-    is offered again, `idle` how long a question stays open at all, `answer_life` how long a message about a bill may be
-    answered. A reading is far above the usual if it is more than `usual_times` the last units and than `usual_least`.
+    `limits` gives the time limit of a service in an area, `changes` those in force from a day on. `phone_from_load` (watts)
+    and `phone_from_date` open new connections by phone. `test_fee` is the meter test fee in paise by number of phases.
+    `objection` is how long GALAT undoes a disconnection or halts a name transfer, `link_objection` a new link. `resume` is
+    how long an unfinished conversation is offered again, `idle` how long a question stays open at all, `answer_life` how
+    long a message about a bill may be answered. A reading is far above the usual if it is more than `usual_times` the last units and than `usual_least`.
     `own_reading` are the days of the month between which people send their own. `mobile` is the shape of a mobile number.
     """
 
@@ -246,6 +255,12 @@ class Policy(Struct, frozen=True):
     mobile: str
     answer_life: timedelta
     keep_texts: timedelta
+    changes: tuple[LimitChange, ...] = ()
+
+    def limit(self, service: str, area: Area, day: date) -> timedelta | None:
+        """The time limit in force on a day: the latest change that has come, else the one there was."""
+        came = [one for one in self.changes if (one.service, one.area) == (service, area) and one.since <= day]
+        return max(came, key=lambda one: one.since).limit if came else self.limits.get((service, area))
 
 
 class Facts(Struct, frozen=True):

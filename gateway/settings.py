@@ -15,10 +15,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.records import Area, Policy
+from flows.casework import CASES
+from flows.records import Area, LimitChange, Policy
 from gateway.throttle import Sending
 
 Lang = Literal["hi", "hi-Latn", "en"]
+#: A time limit as `limit_changes` writes it.
+LIMIT_CHANGE = re.compile(
+    r"(?P<service>\w+) (?P<area>urban|rural|all) (?P<count>\d{1,4}) (?P<unit>hours|days) from (?P<since>\d{4}-\d\d-\d\d)(?:,.*)?"
+)
 #: At least 128 bits, as 32 hexadecimal digits or 22 characters of URL-safe base 64.
 SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
 #: What may stand in Kannel's configuration without quoting.
@@ -170,6 +175,12 @@ class Settings(BaseSettings):
     reading_days: int = Field(7, description="time limit for a reading complaint [proposal]")
     call_back_days: int = Field(2, description="time limit for a call back [proposal]")
 
+    limit_changes: tuple[str, ...] = Field(
+        (),
+        description="time limits in force from a day on, as JSON with the source behind the comma: "
+        '["new_connection urban 5 days from 2027-04-01, order no. ..."]; the area may be `all`, the unit hours or days',
+    )
+
     # --- bills, readings and reminders
     api_clients: dict[str, str] = Field({}, description="clients of the JSON API and the SHA-256 of their keys: gateway api-key")
     billing_url: str = Field("", description="where readings are posted to; empty: they wait for `gateway export readings`")
@@ -205,6 +216,13 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr = Field(
         SecretStr(""), description="key under which phones in old logs stay comparable; empty: they are blanked"
     )
+
+    @field_validator("limit_changes")
+    @classmethod
+    def _changes(cls, changes: tuple[str, ...]) -> tuple[str, ...]:
+        for change in changes:
+            _limit_changes(change)
+        return changes
 
     @field_validator("webhook_secrets")
     @classmethod
@@ -285,6 +303,7 @@ class Settings(BaseSettings):
             mobile=rf"{self.mobile_pattern}|{DEMO_MOBILE}" if self.demo else self.mobile_pattern,
             answer_life=days(self.answer_days),
             keep_texts=days(self.keep_text_days),
+            changes=tuple(one for change in self.limit_changes for one in _limit_changes(change)),
         )
 
     def sending(self) -> Sending:
@@ -307,6 +326,18 @@ class Settings(BaseSettings):
         """The constants that texts name."""
         return {"company": self.company, "helpline": self.helpline, "shortcode": self.shortcode, "code": self.ussd_code,
                 "centre": self.centre, "objection": str(self.objection_hours)}  # fmt: skip
+
+
+def _limit_changes(change: str) -> tuple[LimitChange, ...]:
+    """A time limit from a day on, one an area. Raises ValueError that says how to write it."""
+    found = LIMIT_CHANGE.fullmatch(change)
+    if not found or found["service"] not in CASES:
+        known = ", ".join(CASES)
+        raise ValueError(f"{change!r}: write `service urban|rural|all N hours|days from YYYY-MM-DD`, a service being {known}")
+    areas: tuple[Area, ...] = ("urban", "rural")
+    limit = timedelta(**{found["unit"]: int(found["count"])})
+    since = date.fromisoformat(found["since"])
+    return tuple(LimitChange(found["service"], area, limit, since) for area in areas if found["area"] in (area, "all"))
 
 
 def _hours(count: int) -> timedelta:

@@ -1,0 +1,375 @@
+"""The desk in a real browser: whole stories from the phone to the closure proof, axe on every page, small screens, no script.
+
+`PICTURES=docs/desk pytest tests/test_desk_page.py -k pictures` takes the pictures of the docs anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flows.records import Conversation
+from gateway.app import Gateway, assemble, make_app
+from gateway.demo import build_town
+from gateway.desk.staff import Role, Staff
+from gateway.hop import now_utc
+from gateway.records import Inbound
+from gateway.settings import load
+
+CHROMIUM = "/usr/bin/chromium"
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]  # fmt: skip
+CODE = "*384*1912#"
+DESK_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+               "base-uri 'none'; frame-ancestors 'none'")  # fmt: skip
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+class Door:
+    """Stands in for the desk's door: who one is stands in a cookie of the test."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/desk"):
+            cookies = dict(scope["headers"]).get(b"cookie", b"").decode()
+            if found := re.search(r"as=(\w+)\.(\w+)\.(\w+)", cookies):
+                role: Role = found[2]  # type: ignore[assignment]
+                scope.setdefault("state", {}).update(staff=Staff(found[1], role, ("*",), found[3]), csrf="token")
+
+        async def strictly(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["path"].startswith("/desk"):
+                message["headers"].append((b"content-security-policy", DESK_POLICY.encode()))
+            await send(message)
+
+        await self.app(scope, receive, strictly if scope["type"] == "http" else send)
+
+
+class Site:
+    """The product over a small demo town."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.url = ""
+        self.hops = 0
+
+    def phone_of(self, *, dues: bool, skip: int = 0) -> tuple[str, str]:
+        """A linked phone with one account, and that account."""
+        sql = """select l.phone, l.account from link l join consumer c on c.account = l.account join bill b on b.account = l.account
+                 where c.balance is null and (select count(*) from link k where k.phone = l.phone) = 1
+                 and (select count(*) from link k where k.account = l.account) = 1
+                 and b.month = (select max(month) from bill m where m.account = l.account) and (b.amount > 0) = ?
+                 and not exists (select 1 from request r where r.open = 1 and r.account = l.account) order by l.phone limit 1 offset ?"""
+        phone, account = self.gateway.store.database.rows(sql, (int(dues), skip))[0]
+        return phone, account
+
+    def inbox(self, phone: str) -> list[str]:
+        return [
+            row[0] for row in self.gateway.store.database.rows("select text from outbox where phone = ? order by id", (phone,))
+        ]
+
+    def speaks(self, phone: str, lang: str) -> None:
+        with self.gateway.store.write():
+            self.gateway.store.keep_conversations([Conversation(phone, lang=lang)], now_utc())
+
+    def text(self, phone: str, words: str) -> str:
+        self.hops += 1
+        return self.gateway.hop.serve([Inbound(f"x{self.hops}", "phone", phone, "sms", words, now_utc())])[0].page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = load(_env_file=None, demo=True, database=f"sqlite:///{tmp_path_factory.mktemp('desk')}/town.db")
+    made = assemble(settings)
+    site = Site(made)
+    build_town(made.store, now_utc(), limits=made.hop.policy.limits, consumers=600)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        app = Door(make_app(made, send=True))
+        server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", ws="none", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        site.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield site
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no {CHROMIUM}: install Debian's chromium (apt-get install chromium fonts-noto-core)")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+
+
+Sit = Callable[..., Page]
+
+
+@pytest.fixture
+def sit(browser: Browser, site: Site) -> Iterator[Sit]:
+    """Sit down at the desk as somebody; whatever the browser complains of fails the test."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        refused = re.search(r"status of (404|422)", message.text)  # our own pages with a reason on them
+        if message.type in ("error", "warning") and not refused:
+            complaints.append(message.text)
+
+    def sit_(name: str, role: str, lang: str = "en", *, width: int = 1280, height: int = 900, script: bool = True) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, java_script_enabled=script)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        if name:
+            context.add_cookies([{"name": "as", "value": f"{name}.{role}.{lang}", "url": site.url}])
+        page = context.new_page()
+        page.on("console", hear)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return page
+
+    yield sit_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def step(page: Page, name: str, /, **typed: str) -> None:
+    """Take a step on a request's page, as somebody clicks it."""
+    form = page.locator(f'form[action$="/steps/{name}"]')
+    details = page.locator("details.step", has=form)
+    if details.count() and details.get_attribute("open") is None:
+        details.locator("summary").click()
+    for field, value in typed.items():
+        if field == "papers":
+            for box in form.locator('input[type="checkbox"]').all():
+                box.check()
+        else:
+            form.locator(f'[name="{field}"]').fill(value)
+    form.locator("button").click()
+    expect(page.locator(".said.good")).to_be_visible()
+
+
+def is_clean(page: Page) -> None:
+    """axe finds nothing."""
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+    assert not found.response["violations"], found.generate_report()
+
+
+def on_the_phone(page: Page, site: Site, phone: str, *answers: str) -> None:
+    """Dial on the phone page and answer."""
+    page.goto(f"{site.url}/phone/?lang=en")
+    page.wait_for_selector("body[data-ready]")
+    page.evaluate(
+        """phone => { const who = document.querySelector('#who'); const one = new Option(phone, phone); who.append(one);
+           who.value = phone; who.dispatchEvent(new Event('change', {bubbles: true})); }""",
+        phone,
+    )
+    page.wait_for_selector(f"body[data-ready='{phone}']")
+    for said in (CODE, *answers):
+        page.keyboard.type(said)
+        with page.expect_response(lambda response: response.request.method == "POST"):
+            page.keyboard.press("Enter")
+        expect(page.locator("[data-mode=ussd]")).to_be_visible()
+
+
+def test_a_disconnection_from_the_phone_to_its_closure_proof(site: Site, sit: Sit) -> None:
+    phone, account = site.phone_of(dues=False)
+    site.speaks(phone, "en")
+    handset = sit("", "")
+    on_the_phone(handset, site, phone, "4", "1", "1", account[-4:], "1")
+    found = re.search(r"\b[1-9]\d{7}\b", handset.locator("#page").inner_text())
+    assert found
+    ticket = found[0]
+    asha, birju = sit("asha", "section"), sit("birju", "supervisor", "hi")
+    asha.goto(f"{site.url}/desk/")
+    asha.keyboard.press("/")
+    asha.keyboard.type(ticket)
+    asha.keyboard.press("Enter")
+    expect(asha.locator("h1")).to_contain_text(ticket)
+    expect(asha.locator(".phone")).to_contain_text("last 4 digits")
+    expect(asha.locator("#steps")).to_contain_text("time to object is not over")
+    with site.gateway.store.write():  # a day and an hour go by
+        site.gateway.store.database.run("update request set filed = filed - 90000000 where ticket = ?", (ticket,))
+    asha.reload()
+    step(asha, "confirm", identity="voter card")
+    step(asha, "read", final_reading="4321")
+    step(asha, "bill", bill_number="INV900", final_bill="512")
+    step(asha, "pay", receipt="R900")
+    step(asha, "remove", removed_meter="SB900")
+    expect(asha.locator("#steps")).to_contain_text("A second person takes this step")
+    birju.goto(f"{site.url}/desk/requests/{ticket}")
+    step(birju, "close")
+    expect(birju.locator(".path [aria-current]")).to_have_text("लाइन बंद")
+    told = [text for text in site.inbox(phone) if ticket in text]
+    assert "Rs 512" in told[-2]
+    assert f"ND{ticket}" in told[-1]
+    handset.keyboard.press("Enter")
+    handset.click('[data-key="right"]')
+    expect(handset.locator("#list button").first).to_contain_text(f"ND{ticket}")
+    is_clean(birju)
+
+
+def test_a_transformer_of_three_phones_and_nahi(site: Site, sit: Sit) -> None:
+    sql = """select c.transformer from consumer c join link l on l.account = c.account where c.transformer <> ''
+             and not exists (select 1 from request r where r.open = 1 and r.asset = 'dtr:' || c.transformer)
+             and (select count(*) from link k where k.phone = l.phone) = 1
+             group by c.transformer having count(distinct l.phone) >= 3 order by c.transformer limit 1"""
+    ((transformer,),) = site.gateway.store.database.rows(sql)
+    sql = """select min(l.phone) from link l join consumer c on c.account = l.account where c.transformer = ?
+             and (select count(*) from link k where k.phone = l.phone) = 1 group by c.account order by c.account limit 3"""
+    phones = [row[0] for row in site.gateway.store.database.rows(sql, (transformer,))]
+    assert len(set(phones)) == 3
+    for phone, lang in zip(phones, ("hi", "hi-Latn", "en"), strict=True):
+        site.speaks(phone, lang)
+        for words in ("TRANS", "1", "1"):
+            site.text(phone, words)
+    ((ticket,),) = site.gateway.store.database.rows(
+        "select ticket from request where open = 1 and asset = ?", (f"dtr:{transformer}",)
+    )
+    page = sit("asha", "section")
+    page.goto(f"{site.url}/desk/requests/{ticket}")
+    expect(page.locator("#h-phones")).to_have_text("Reported from 3 mobiles")
+    step(page, "restore", finding="fuse replaced")
+    for phone in phones:
+        assert ticket in site.inbox(phone)[-1]
+    assert "NAHI" in site.inbox(phones[0])[-1]
+    assert ticket in site.text(phones[0], "NAHI")
+    page.reload()
+    expect(page.locator(".path [aria-current]")).to_have_text("reopened")
+    expect(page.locator(".story").first).to_contain_text("the person says: not done")
+
+
+def test_the_centre_for_a_person_without_a_phone(site: Site, sit: Sit) -> None:
+    page = sit("chanda", "centre", "hi")
+    page.goto(f"{site.url}/desk/centre")
+    page.get_by_role("button", name="1 नया कनेक्शन").click()
+    expect(page.locator(".counter")).to_be_visible()
+    is_clean(page)
+    page.locator(".options button").nth(0).click()  # a house
+    expect(page.locator(".options button")).to_have_count(3)
+    page.locator(".options button").nth(1).click()  # in a village
+    for typed in ("6", "802119"):
+        page.locator('input[name="answer"]').fill(typed)
+        page.locator('input[name="answer"]').press("Enter")
+        page.wait_for_load_state()
+    page.locator(".options button").nth(0).click()  # no neighbour's CA
+    page.locator(".options button").nth(0).click()  # yes
+    heading = page.locator("h2", has_text="दर्ज हुआ").inner_text()
+    ticket = heading.split()[-1]
+    page.get_by_role("link", name="टोकन छापें").click()
+    expect(page.locator(".token b")).to_have_text(ticket)
+    is_clean(page)
+    page.goto(f"{site.url}/desk/requests/{ticket}")
+    step(page, "accept", name="मुन्नी देवी", address="सिमरी", papers="all", receipt="BPL")
+    expect(page.locator(".path [aria-current]")).to_have_text("स्थल जांच")
+
+
+def test_what_was_typed_wrong_is_said_where_it_was_typed(site: Site, sit: Sit) -> None:
+    phone, _ = site.phone_of(dues=True, skip=3)
+    site.speaks(phone, "en")
+    for words in ("METER", "1", "1", "5555", "1"):
+        site.text(phone, words)
+    ((ticket,),) = site.gateway.store.database.rows("select ticket from request where phone = ? and service = 'meter'", (phone,))
+    for script in (True, False):
+        page = sit("asha", "section", script=script)
+        page.goto(f"{site.url}/desk/requests/{ticket}")
+        form = page.locator('form[action$="/steps/assign"]')
+        form.locator("input[name=team]").fill("x")
+        form.locator("button").click()
+        expect(page.locator('[aria-invalid="true"]')).to_have_value("x")
+        expect(page.locator(".wrong")).to_have_text("Write a few words (2 to 300 letters)")
+        if script:
+            is_clean(page)
+
+
+def test_by_keyboard_alone(site: Site, sit: Sit) -> None:
+    page = sit("asha", "section")
+    page.goto(f"{site.url}/desk/requests")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(page.locator(".rows tbody th a").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#h-story")).to_be_visible()
+    page.keyboard.press("s")
+    expect(page.locator("#steps")).to_be_focused()
+    page.keyboard.press("n")
+    expect(page.locator("#note")).to_be_focused()
+    page.keyboard.type("seen by j and k")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".story").first).to_contain_text("seen by j and k")
+    page.keyboard.press("1")
+    expect(page.locator("h1")).to_have_text("Today")
+
+
+def test_the_list_follows_what_is_typed(site: Site, sit: Sit) -> None:
+    page = sit("birju", "supervisor")
+    page.goto(f"{site.url}/desk/requests?show=all")
+    page.select_option("select[name=service]", "transformer")
+    expect(page).to_have_url(re.compile("service=transformer"))
+    for row in page.locator(".rows tbody tr").all():
+        expect(row).to_contain_text("Failed transformer")
+    is_clean(page)
+
+
+PAGES = {"today": "/desk/", "requests": "/desk/requests?show=all", "request": "", "centre": "/desk/centre", "misheard": "/desk/misheard",
+         "messages": "/desk/messages", "figures": "/desk/figures?flow=transformer", "front": "/", "posters": "/posters"}  # fmt: skip
+
+
+def open_page(site: Site, page: Page, name: str, lang: str) -> None:
+    path = PAGES[name] or f"/desk/requests/{_story(site)}"
+    page.goto(site.url + (f"{path}?lang={lang}" if name in ("front", "posters") else path))
+
+
+def _story(site: Site) -> str:
+    """A request with much of a story."""
+    sql = "select ticket from event where ticket in (select ticket from request) group by ticket order by count(*) desc, ticket limit 1"
+    return str(site.gateway.store.database.rows(sql)[0][0])
+
+
+@pytest.mark.parametrize("lang", ["hi", "en"])
+def test_axe_finds_nothing_on_any_page(site: Site, sit: Sit, lang: str) -> None:
+    site.text("+915559999901", "kuchh bhi qqq")
+    page = sit("birju", "supervisor", lang)
+    for name in PAGES:
+        open_page(site, page, name, lang)
+        is_clean(page)
+
+
+@pytest.mark.parametrize("lang", ["hi", "en"])
+def test_at_360_pixels_and_zoomed(site: Site, sit: Sit, lang: str) -> None:
+    """360 px wide in Hindi; 320 px, which is 1280 seen at 400 %, in English."""
+    width = 360 if lang == "hi" else 320
+    page = sit("birju", "supervisor", lang, width=width, height=640)
+    for name in PAGES:
+        open_page(site, page, name, lang)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+@pytest.mark.parametrize("lang", ["hi", "en"])
+def test_pictures(site: Site, sit: Sit, lang: str, tmp_path: Path) -> None:
+    """Each page as it stands in the docs."""
+    folder = Path(os.environ.get("PICTURES", tmp_path))
+    page = sit("birju", "supervisor", lang, width=1000, height=700)
+    for name in PAGES:
+        open_page(site, page, name, lang)
+        picture = folder / f"{name}-{lang}.png"
+        page.screenshot(path=picture, full_page=name in ("request", "figures"))
+        assert picture.stat().st_size < 900_000
