@@ -233,8 +233,9 @@ class Policy(Struct, frozen=True):
     and `phone_from_date` open new connections by phone. `test_fee` is the meter test fee in paise by number of phases.
     `objection` is how long GALAT undoes a disconnection or halts a name transfer, `link_objection` a new link. `resume` is
     how long an unfinished conversation is offered again, `idle` how long a question stays open at all, `answer_life` how
-    long a message about a bill may be answered. A reading is far above the usual if it is more than `usual_times` the last units and than `usual_least`.
-    `own_reading` are the days of the month between which people send their own. `mobile` is the shape of a mobile number.
+    long a message about a bill may be answered. A reading is far above the usual if it is more than `usual_times` the last
+    units and than `usual_least`. `own_reading` are the days of the month between which people send their own. `mobile` is
+    the shape of a mobile number.
     """
 
     limits: Mapping[tuple[str, Area], timedelta]
