@@ -48,4 +48,4 @@ class Menu(Flow):
 
     def guess_items(self) -> tuple[Option, ...]:
         """The keywords the message came near to."""
-        return tuple(Option("keyword", guess, {"keyword": f"keyword_{guess}"}) for guess in self.said.guesses)
+        return tuple(Option("keyword", guess, {"keyword": f"keyword_{guess}"}) for guess in self.answers.get("guesses", "").split())

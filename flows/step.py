@@ -143,9 +143,11 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _back(conversation, facts)
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
-    if chosen is None:
+    if chosen is None or _means_another(said, place):
         if said.intent in INTENTS:
             return _keyword(conversation, said, facts)
+        if said.guesses and facts.channel == "sms" and not is_unfinished(place):
+            return _unasked(_forget(conversation), said, facts)
         if screen.reader is None:
             return _again(walk, Bad("option"))
         value = screen.reader(said, walk)
@@ -193,6 +195,12 @@ def _chosen(conversation: Conversation, said: Said) -> tuple[str, str] | None:
     return meant[0] if len(meant) == 1 else None
 
 
+def _means_another(said: Said, place: Place) -> bool:
+    """Whether the words name another service and then answer its question, not this one: METER JAL GAYA."""
+    flow = FLOWS[INTENTS[said.intent][0]] if said.intent in INTENTS else None
+    return flow is not None and flow.files and flow.name != place.flow and bool(said.words)
+
+
 def _back(conversation: Conversation, facts: Facts) -> Turn:
     """One page back, else one screen back with its answer kept, else home."""
     if conversation.page:
@@ -229,8 +237,9 @@ def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     if said.number:
         return _enter(_forget(conversation), HOME, facts, said)
     conversation = replace(conversation, tries=conversation.tries + 1)
-    screen = "guess" if said.guesses else "unknown"
-    return _enter(conversation, Place("menu", screen), facts, said)
+    if not said.guesses:
+        return _enter(conversation, Place("menu", "unknown"), facts, said)
+    return _enter(conversation, Place("menu", "guess", {"guesses": " ".join(said.guesses)}), facts, said)
 
 
 def _keyword(conversation: Conversation, said: Said, facts: Facts) -> Turn:

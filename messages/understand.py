@@ -383,9 +383,11 @@ class Ear:
         if "no" in answers and shaped.ticket and (main is None or main.intent == "NOTDONE"):
             return (replace(shaped, intent="NOTDONE"),)
         if main is None:
+            if not answers and not numbers:
+                answers = self._agreed(words, hits)
             if not answers and not self._denied(words, hits):
                 answers = frozenset(name for hit in hits for name in hit.answers) - self._only_alone
-            return (replace(shaped, answers=answers, guesses=() if answers else self._guess(words, hits)),)
+            return (replace(shaped, answers=answers, guesses=self._guess(words, hits, answered=bool(answers))),)
         rivals = self._rivals(main, hits)
         if rivals or not self._certain(main, words, hits, bool(numbers)):
             offered = () if main.intent in self._exact and self._denied(words, hits) else (main.intent, *rivals)[:OFFERED]
@@ -426,6 +428,12 @@ class Ear:
         if found or not little_words:
             return found
         return self._answers.get(" ".join(word.key for word in words if word.key not in self._fillers), frozenset())
+
+    def _agreed(self, words: Sequence[_Word], hits: Sequence[_Hit]) -> frozenset[str]:
+        """What all of the message says, one phrase like the other: "haan, theek hai"."""
+        if not hits or any(word.key not in self._fillers for _, word in self._rest(words, hits)):
+            return frozenset()
+        return frozenset.intersection(*(hit.answers for hit in hits))
 
     @staticmethod
     def _rest(words: Sequence[_Word], hits: Sequence[_Hit]) -> list[tuple[int, _Word]]:
@@ -504,10 +512,14 @@ class Ear:
         """What was written behind the keyword."""
         return raw[end:].lstrip(" \t\r\n.,:;!?=>-\u0964").rstrip()
 
-    def _guess(self, words: Sequence[_Word], hits: Sequence[_Hit]) -> tuple[str, ...]:
-        """Intents whose spelling is near one of these words, or near all of them together; the nearest first."""
-        ordinary = {place for hit in hits if not hit.intent and not hit.answers for place in range(hit.first, hit.after)}
-        keys = [word.key for place, word in enumerate(words) if place not in ordinary]
+    def _guess(self, words: Sequence[_Word], hits: Sequence[_Hit], *, answered: bool) -> tuple[str, ...]:
+        """Intents whose spelling is near one of these words, or near all of them together; the nearest first.
+
+        Ordinary words are near to nothing, nor are those that are an answer, if the message is `answered`.
+        """
+        spoken = (hit for hit in hits if not hit.intent and (answered or not hit.answers))
+        taken = {place for hit in spoken for place in range(hit.first, hit.after)}
+        keys = [word.key for place, word in enumerate(words) if place not in taken]
         heard = [key for key in keys if len(key) >= _WORD_LEAST and key not in self._little]
         if len(heard) > 1:
             heard.append(" ".join(heard))
