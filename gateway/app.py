@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,13 +31,15 @@ from gateway.desk.routes import desk_routes
 from gateway.handover import Handover, Webhook
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.intake import finish
+from gateway.loops import Loops
 from gateway.outbox import Outbox
 from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
-from gateway.records import OptOut, Report, SessionEnd
+from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 from gateway.settings import Settings
 from gateway.store import Store, open_store
+from gateway.store.mailbox import Mailbox as Post
 from gateway.store.queue import Queue
 from gateway.tariff import Demonstration
 from gateway.templates import open_registry
@@ -132,7 +135,9 @@ def assemble(settings: Settings) -> Gateway:
     if settings.kannel_url:
         carriers["kannel"] = Kannel(settings, registry.id_of)
     pen = Pen(store, voice, carriers, registry, settings.sending())
-    hop = Hop(store, voice, LiveEar(store, settings.ca_pattern), settings.policy(), carriers, pen)
+    within = timedelta(minutes=settings.loop_minutes)
+    loops = Loops(Post(store), within, settings.loop_most, settings.loop_equal)
+    hop = Hop(store, voice, LiveEar(store, settings.ca_pattern), settings.policy(), carriers, pen, loops)
     return Gateway(settings, store, voice, carriers, pen, hop)
 
 
@@ -153,10 +158,17 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
     """The application; with `send` the outbox is worked in this process too."""
     workers = gateway.workers() if send else Workers([])
     writers = gateway.settings.writers if gateway.store.database.name == "postgres" else 1
-    traffic = Traffic(gateway.hop.serve, after=workers.wake, writers=writers, close=gateway.store.close)
+    settings, apologies = gateway.settings, ThreadPoolExecutor(1, "apology")
+    traffic = Traffic(
+        gateway.hop.serve, after=workers.wake, writers=writers, close=gateway.store.close, patience=settings.answer_seconds,
+        most_a_minute=settings.hops_a_minute,
+    )  # fmt: skip
 
     async def note(event: SessionEnd | Report | OptOut) -> None:
         await asyncio.to_thread(gateway.note, event)
+
+    async def busy(inbound: Inbound) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(apologies, gateway.hop.busy, inbound)
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:
@@ -166,11 +178,13 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         traffic.stop()
         workers.stop()
         workers.join()
+        apologies.submit(gateway.store.close)
+        apologies.shutdown()
         gateway.store.close()
 
     secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
     webhooks = Webhooks(
-        gateway.carriers, dict.fromkeys(gateway.carriers, secrets), gateway.settings.webhook_networks, traffic.serve, note
+        gateway.carriers, dict.fromkeys(gateway.carriers, secrets), settings.webhook_networks, traffic.serve, note, busy
     )
     routes: list[BaseRoute] = outside_routes(gateway.store)
     desk = make_desk(gateway, workers.wake)

@@ -20,6 +20,7 @@ from flows.verhoeff import with_check_digit
 from gateway import metrics
 from gateway.aliases import LiveEar
 from gateway.carriers import Carrier
+from gateway.loops import Loops
 from gateway.pen import Pen
 from gateway.recall import Heard, facts_of, is_older
 from gateway.records import Answer, Inbound, masked
@@ -70,6 +71,7 @@ class Hop:
     policy: Policy
     carriers: Mapping[str, Carrier]
     pen: Pen
+    loops: Loops
     clock: Callable[[], datetime] = now_utc
     ticket: Callable[[], str] = fresh_ticket
     #: One rides in every hop's facts and few are spent: what is not spent serves the next hop.
@@ -123,6 +125,16 @@ class Hop:
         conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
         return self._say_only(inbound, conversation, "sorry")
 
+    def busy(self, inbound: Inbound) -> Answer:
+        """A page that asks to try again shortly, in the phone's language if that can be read. Nothing is kept."""
+        try:
+            lang = self.store.language(inbound.phone)
+        except Exception as error:
+            if not self.store.database.is_trouble(error):
+                raise
+            lang = ""
+        return self._say_only(inbound, Conversation(inbound.phone, lang=lang), "busy")
+
     def _say_only(self, inbound: Inbound, conversation: Conversation, screen: str) -> Answer:
         reply = self.voice.say(Text("menu", screen, ends=True), conversation.lang, self.carriers[inbound.carrier].limits("ussd"))
         return Answer(reply.pages[0], True, f"menu.{screen}", conversation.lang)
@@ -146,7 +158,7 @@ class Hop:
         served: dict[str, Spoken | Exception] = {}
         for hop, facts in zip(fresh, facts_of(fresh, self.store, self.policy, now, self._ticket), strict=True):
             try:
-                one = served[hop.inbound.id] = self._speak(hop, facts)
+                one = served[hop.inbound.id] = self._silence(hop) or self._speak(hop, facts)
             except Exception as error:
                 served[hop.inbound.id] = error
             else:
@@ -165,6 +177,16 @@ class Hop:
         mailbox = Mailbox(self.store)
         twins = ((i.id, mailbox.twin(i, mask_aadhaar(i.text)[0])) for i in inbounds if hasattr(self.carriers[i.carrier], "fetch"))
         return {id_: answer for id_, answer in twins if answer}
+
+    def _silence(self, hop: Heard) -> Spoken | None:
+        """No answer at all, for what no person can have written."""
+        inbound, conversation = hop.inbound, hop.known.conversation
+        why = self.loops.why_silent(inbound, mask_aadhaar(inbound.text)[0])
+        if not why or (hop.said and hop.said[0].intent == "STOP"):
+            return None
+        metrics.SILENCED.labels(why).inc()
+        log.warning("hop.silent", hop=inbound.id, phone=masked(inbound.phone), why=why)
+        return Spoken(inbound, Answer("", True, f"silent.{why}", conversation.lang), conversation, (), [])
 
     def _speak(self, hop: Heard, facts: Facts) -> Spoken:
         """Step and say."""

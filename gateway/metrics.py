@@ -21,6 +21,7 @@ from gateway.store.queue import Queue
 HOPS = Counter("gateway_hops", "Hops answered", ["flow", "screen", "channel", "register"])
 DUPLICATES = Counter("gateway_duplicates", "Hops that had been answered before", ["channel"])
 FAILED = Counter("gateway_hops_failed", "Hops put aside because of a fault of our own")
+SILENCED = Counter("gateway_silenced", "SMS that no person can have written, and that were not answered", ["why"])
 HOP_SECONDS = Histogram(
     "gateway_hop_seconds", "From a webhook's arrival to its answer, commit included", ["door"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),

@@ -153,6 +153,13 @@ class Settings(BaseSettings):
     link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
     part_paise: int = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
     reopen_days: int = Field(7, description="days in which NAHI opens a finished request again [proposal]")
+    answer_seconds: Annotated[float, Field(gt=0)] = Field(
+        7, description="seconds after which a USSD hop is answered `try again`; the carrier waits 10 (africastalking.md 1)"
+    )
+    hops_a_minute: int = Field(120, description="USSD hops of one phone in a minute, then `try again` [proposal]")
+    loop_minutes: int = Field(10, description="minutes in which SMS of one phone are counted, to notice a machine [proposal]")
+    loop_most: int = Field(20, description="SMS of one phone in that time, after which none is answered [proposal]")
+    loop_equal: int = Field(5, description="the same, for SMS with equal words [proposal]")
     resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
     idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")
     priority_load_kw: int = Field(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
+from gateway.hop import Unavailable
 from gateway.records import Answer, Inbound
 
 #: More in one transaction gains nothing and delays the first of them (limits.md section 2).
@@ -30,8 +32,17 @@ class Traffic:
         *,
         writers: int = 1,
         close: Callable[[], None] = lambda: None,
+        patience: float = 7.0,
+        most_a_minute: int = 120,
     ) -> None:
-        """`after` is called after each group, `close` by each writer when it ends."""
+        """`after` is called after each group, `close` by each writer when it ends. Nobody waits longer than `patience` in
+        seconds, and one phone is served `most_a_minute` hops of sessions in a minute."""
+        self._patience = patience
+        self._most_a_minute = most_a_minute
+        self._minute, self._in_minute = 0, Counter[str]()
+        #: What a hop takes, as the last groups took it, in seconds.
+        self._each = 0.0
+        self._writers = writers
         self._serve = serve
         self._after = after
         self._close = close
@@ -55,13 +66,30 @@ class Traffic:
             thread.join()
 
     async def serve(self, inbound: Inbound) -> Answer:
-        """The answer to an inbound, once it is durable. Raises hop.Unavailable."""
+        """The answer to an inbound, once it is durable. Raises hop.Unavailable, at the latest when patience is at an end:
+        what still waits then is not served any more."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         with self._arrived:
+            if len(self._waiting) * self._each / self._writers > self._patience:
+                raise Unavailable("more waits than can be served in time")
+            if inbound.channel == "ussd" and self._is_too_much(inbound.phone):
+                raise Unavailable("one phone asks too often")
             self._waiting.append((inbound, future, loop))
             self._arrived.notify()
-        return await future
+        timer = loop.call_later(self._patience, _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _is_too_much(self, phone: str) -> bool:
+        """Count a hop of a phone; whether it is one too many in this minute."""
+        minute = int(time.monotonic() / 60)
+        if minute != self._minute:
+            self._minute, self._in_minute = minute, Counter()
+        self._in_minute[phone] += 1
+        return self._in_minute[phone] > self._most_a_minute
 
     def _gather(self) -> list[Waiting]:
         """The next group: what waits, one hop a phone; empty when there is nothing more to do."""
@@ -71,6 +99,8 @@ class Traffic:
                 later: list[Waiting] = []
                 while self._waiting and len(group) < MOST_TOGETHER:
                     waiting = self._waiting.popleft()
+                    if waiting[1].done():  # given up, or the carrier hung up
+                        continue
                     phone = waiting[0].phone
                     (later if phone in self._busy else group).append(waiting)
                     self._busy.add(phone)
@@ -81,11 +111,13 @@ class Traffic:
 
     def _run(self) -> None:
         while group := self._gather():
+            began = time.monotonic()
             try:
                 answers: Sequence[Answer | Exception] = self._serve([inbound for inbound, _, _ in group])
             except Exception as error:  # each hop of the group hears of it; the writer goes on
                 answers = [error] * len(group)
             with self._arrived:
+                self._each += ((time.monotonic() - began) / len(group) - self._each) / 8
                 self._busy.difference_update(inbound.phone for inbound, _, _ in group)
                 if self._waiting:
                     self._arrived.notify_all()
@@ -93,6 +125,11 @@ class Traffic:
             loop.call_soon_threadsafe(_release, [(future, answer) for (_, future, _), answer in zip(group, answers, strict=True)])
             self._after()
         self._close()
+
+
+def _give_up(future: asyncio.Future[Answer]) -> None:
+    if not future.done():
+        future.set_exception(Unavailable("not served in time"))
 
 
 def _release(answers: Sequence[tuple[asyncio.Future[Answer], Answer | Exception]]) -> None:

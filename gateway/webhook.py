@@ -2,6 +2,7 @@
 
 Plain ASGI because the framework would cost more here than our own work (limits.md section 1). Answers 200 only when
 everything is durable, 503 for our own trouble, 400 naming the field for what nobody could answer, 404 for a wrong secret.
+A USSD session cannot be brought again: in trouble its person gets a page that says so (with a `retry-after`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 #: No carrier's form comes near this; the longest seen, a session's end with our last screen in it, is under 2 kB.
 BODY_LIMIT = 8 * 1024
 
+#: Says of an answer that nothing was done.
+RETRY = (b"retry-after", b"5")
+
 log = structlog.get_logger()
 
 
@@ -47,13 +51,16 @@ class Webhooks:
         networks: Sequence[str],
         hop: Callable[[Inbound], Awaitable[Answer]],
         note: Callable[[SessionEnd | Report | OptOut], Awaitable[None]],
+        busy: Callable[[Inbound], Awaitable[Answer]],
     ) -> None:
+        """`hop` answers an inbound or raises Unavailable, and then `busy` says so to its person; `note` keeps the rest."""
         self._doors = {(carrier.name, door): made for carrier in carriers.values() for door, made in carrier.doors.items()}
         self._secrets = {name: tuple(secret.encode() for secret in of) for name, of in secrets.items()}
         self._networks = tuple(map(ipaddress.ip_network, networks))
         self._seconds = {door: HOP_SECONDS.labels(door) for _, door in self._doors}
         self._hop = hop
         self._note = note
+        self._busy = busy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -66,8 +73,7 @@ class Webhooks:
             heard = door.hear(door.read(request), headers)
             if isinstance(heard, Inbound):
                 began = time.perf_counter()
-                answer = await self._hop(heard)
-                await _answer(send, door, heard, answer)
+                await self._serve(send, door, heard, carrier, name)
                 self._seconds[name].observe(time.perf_counter() - began)
             else:
                 await self._note(heard)
@@ -83,9 +89,20 @@ class Webhooks:
             REFUSED.labels(*((carrier, name) if why.status != 404 else ("", "")), str(why.status)).inc()
             await _send(send, why.status, f"{why.line}\n".encode())
         except Unavailable as why:
-            REFUSED.labels(carrier, name, "unavailable").inc()
-            log.error("webhook.unavailable", carrier=carrier, door=name, why=str(why))
-            await _send(send, 503, b"try again shortly\n")
+            _unavailable(carrier, name, why)
+            await _send(send, 503, b"try again shortly\n", [RETRY])
+
+    async def _serve(self, send: Send, door: Door, inbound: Inbound, carrier: str, name: str) -> None:
+        """Answer an inbound; when that cannot be done now, tell the person of a session so."""
+        try:
+            answer = await self._hop(inbound)
+        except Unavailable as why:
+            if door.answer is None:
+                raise
+            _unavailable(carrier, name, why)
+            await _answer(send, door, await self._busy(inbound), [RETRY])
+        else:
+            await _answer(send, door, answer)
 
     def _door(self, scope: Scope, carrier: str, secret: str, name: str) -> Door:
         """The door asked for, if the caller may knock at it. A wrong secret and a wrong path look the same."""
@@ -120,12 +137,17 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-async def _answer(send: Send, door: Door, inbound: Inbound, answer: Answer) -> None:
+async def _answer(send: Send, door: Door, answer: Answer, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     if door.answer is None:
         await _send(send, 200, b"")
         return
     extra = [(key.encode(), value.encode()) for key, value in (door.headers(answer) if door.headers else {}).items()]
-    await _send(send, 200, door.answer(answer), extra, door.media)
+    await _send(send, 200, door.answer(answer), [*extra, *headers], door.media)
+
+
+def _unavailable(carrier: str, door: str, why: Unavailable) -> None:
+    REFUSED.labels(carrier, door, "unavailable").inc()
+    log.error("webhook.unavailable", carrier=carrier, door=door, why=str(why))
 
 
 async def _send(

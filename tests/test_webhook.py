@@ -195,7 +195,9 @@ def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as broken:
             broken.setattr(Hop, "_serve", full)
             broken.setattr(Queue, "report", full)
-            assert post(web, "ussd", USSD).status_code == 503
+            answer = post(web, "ussd", USSD)  # a session cannot be brought again: its person is told
+            assert (answer.status_code, answer.headers["retry-after"], answer.text[:4]) == (200, "5", "END ")
+            assert post(web, "sms", SMS).status_code == 503
             assert post(web, "delivery", {"id": "1", "status": "Success"}).status_code == 503
         assert gateway.store.count("inbound") == gateway.store.count("delivery") == 0
         assert post(web, "ussd", USSD).status_code == 200

@@ -38,6 +38,18 @@ class Mailbox:
         rows = self._rows(sql, (inbound.phone, second, second + 999, inbound.carrier, masked, FETCHED))
         return Answer(rows[0][0], bool(rows[0][1]), rows[0][2], rows[0][3]) if rows else None
 
+    def lately(self, inbound: Inbound, masked: str, within: timedelta) -> tuple[int, int]:
+        """How many SMS came from its phone in the time before it, and how many of them with the same words."""
+        sql = """select count(*), coalesce(sum(case when text = ? then 1 else 0 end), 0) from inbound
+                 where phone = ? and channel = 'sms' and at > ? and at <= ?"""
+        since, at = millis(inbound.at - within), millis(inbound.at)
+        all_, equal = self._rows(sql, (masked, inbound.phone, since, at))[0]
+        return int(all_), int(equal)
+
+    def is_ours(self, phone: str, text: str) -> bool:
+        """Whether these are the very words of something we sent to this phone."""
+        return bool(self._rows("select 1 from outbox where phone = ? and text = ? limit 1", (phone, text)))
+
     def moved_on(self, inbound: Inbound) -> bool:
         """Whether the phone has said something since."""
         return bool(

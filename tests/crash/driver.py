@@ -95,7 +95,7 @@ def environment(database: Path, port: int, carrier: str) -> dict[str, str]:
         "database": f"sqlite:///{database}", "port": str(port), "at_username": "sandbox", "at_api_key": africastalking.API_KEY,
         "at_base_url": carrier, "webhook_secrets": json.dumps([SECRET]), "send_timeout": str(PATIENCE), "log_level": "error",
         "report_wait_seconds": "15", "equal_most": "100000", "template_a_day": "100000", "quiet_from": "00:00", "quiet_until": "00:00",
-        "sends_per_second": "200", "senders": "16",
+        "loop_most": "100000", "loop_equal": "100000", "hops_a_minute": "100000", "sends_per_second": "200", "senders": "16",
     }  # fmt: skip
 
 
@@ -290,7 +290,8 @@ class Driver:
             length = int(re.search(r"content-length: (\d+)", head)[1])  # type: ignore[index]
             if len(answer.encode()) < length:
                 raise EOFError
-            return int(head.split()[1]), answer
+            busy = "retry-after:" in head
+            return 503 if busy else int(head.split()[1]), answer
         finally:
             writer.close()
 

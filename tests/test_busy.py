@@ -1,0 +1,157 @@
+"""More than can be served, or a store that stands still: a page that says so, in time and in the person's language."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from flows.records import Conversation
+from gateway.app import Gateway, make_app
+from gateway.hop import Unavailable
+from gateway.records import Answer, Inbound
+from gateway.traffic import Traffic
+from tests import town
+from tests.conftest import Clock
+from tests.talking import ussd
+
+SECRET = "0123456789abcdef0123456789abcdef"
+BUSY = {
+    "hi": "END सेवा अभी व्यस्त है।",
+    "hi-Latn": "END Seva abhi vyast hai.",
+    "en": "END The service is busy. Please try again shortly.",
+}
+
+
+class Slow:
+    """Serves one group when it is told to, and remembers whom."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.served: list[str] = []
+
+    def __call__(self, group: Sequence[Inbound]) -> list[Answer]:
+        self.go.acquire()
+        self.served += [inbound.phone for inbound in group]
+        return [Answer("page", True, "menu.home", "en")] * len(group)
+
+
+def inbound(number: int) -> Inbound:
+    return ussd(f"+91555{number:07d}", f"s{number}", "", town.BEGIN)
+
+
+def test_who_waits_too_long_is_told_and_not_served_afterwards() -> None:
+    slow = Slow()
+    traffic = Traffic(slow, after=lambda: None, patience=0.2)
+    traffic.start()
+
+    async def three() -> list[Answer | BaseException]:
+        first = asyncio.create_task(traffic.serve(inbound(1)))
+        await asyncio.sleep(0.05)  # it is being served when the others come
+        others = [asyncio.create_task(traffic.serve(inbound(number))) for number in (2, 3)]
+        told = await asyncio.gather(first, *others, return_exceptions=True)
+        slow.go.release(5)
+        return told
+
+    told = asyncio.run(three())
+    traffic.stop()
+    assert [type(one) for one in told] == [Unavailable] * 3
+    assert slow.served == ["+915550000001"], "what was given up while it waited is not done behind its person's back"
+
+
+def test_when_more_waits_than_can_be_served_in_time_it_is_said_at_once() -> None:
+    slow = Slow()
+    traffic = Traffic(slow, after=lambda: None, patience=1.0)
+    traffic._each = 0.3  # as groups have taken lately
+    traffic.start()
+
+    async def many() -> list[Answer | BaseException]:
+        first = asyncio.create_task(traffic.serve(inbound(0)))
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(traffic.serve(inbound(number))) for number in range(1, 10)]
+        await asyncio.sleep(0)
+        refused = [one for one in others if one.done()]
+        slow.go.release(20)
+        told = await asyncio.gather(first, *others, return_exceptions=True)
+        assert len(refused) == sum(isinstance(one, Unavailable) for one in told)
+        return told
+
+    told = asyncio.run(many())
+    traffic.stop()
+    assert [isinstance(one, Unavailable) for one in told] == [False] * 5 + [True] * 5
+
+
+def test_one_phone_does_not_take_everybodys_turn() -> None:
+    slow = Slow()
+    slow.go.release(100)
+    traffic = Traffic(slow, after=lambda: None, most_a_minute=3)
+    traffic._minute = int(time.monotonic() / 60)
+    traffic.start()
+
+    async def some() -> list[Answer | BaseException]:
+        return [
+            *await asyncio.gather(
+                *(traffic.serve(inbound(1)) for _ in range(7)), traffic.serve(inbound(2)), return_exceptions=True
+            )
+        ]
+
+    told = asyncio.run(some())
+    traffic.stop()
+    assert isinstance(told[-1], Answer)
+    assert sum(isinstance(one, Unavailable) for one in told) in (4, 1), "1: the minute has just begun anew"
+
+
+@contextmanager
+def standing_still(path: Path) -> Iterator[None]:
+    """Somebody else holds the database for writing."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        yield
+        other.execute("rollback")
+
+
+def test_a_store_that_stands_still(gateway: Gateway, clock: Clock, tmp_path: Path) -> None:
+    for number, lang in enumerate(BUSY):
+        with gateway.store.write():
+            gateway.store.keep_conversations([Conversation(f"+91555000100{number}", lang=lang)], clock())
+    impatient = replace(gateway, settings=gateway.settings.model_copy(update={"answer_seconds": 0.3}))
+    form = {"sessionId": "ATUid_1", "networkCode": "99999", "serviceCode": "*384*1912#", "text": ""}
+    sms = {"date": "2026-05-25 04:30:00", "from": "+915550000002", "to": "56161", "id": "7", "text": "BILL"}
+    with TestClient(make_app(impatient, send=False)) as web:
+        with standing_still(tmp_path / "town.db"):
+            for number, page in enumerate(BUSY.values()):
+                began = time.monotonic()
+                phone = f"+91555000100{number}"
+                answer = web.post(
+                    f"/in/africastalking/{SECRET}/ussd", data={**form, "sessionId": f"ATUid_{number}", "phoneNumber": phone}
+                )
+                assert time.monotonic() - began < 5
+                assert (answer.status_code, answer.headers["retry-after"]) == (200, "5")
+                assert answer.text.startswith(page), answer.text
+            assert web.post(f"/in/africastalking/{SECRET}/sms", data=sms).status_code == 503
+        again = web.post(f"/in/africastalking/{SECRET}/sms", data=sms)
+        assert again.status_code == 200, "and it is served as soon as it can be"
+        answer = web.post(
+            f"/in/africastalking/{SECRET}/ussd", data={**form, "sessionId": "ATUid_9", "phoneNumber": "+915550001002"}
+        )
+        assert answer.text.startswith("CON SBPDCL Electricity")
+    assert gateway.store.database.rows("select count(*) from outbox where inbound = 'sms/7'") == [(1,)]
+
+
+@pytest.mark.parametrize("table", ["inbound", "outbox"])
+def test_a_machine_is_silenced_with_a_reason(table: str, gateway: Gateway, clock: Clock) -> None:
+    for number in range(30):
+        gateway.hop.serve([Inbound(f"m{number}", "phone", "+915550000002", "sms", f"order {number} shipped", clock())])
+    silent = gateway.store.database.rows("select count(*) from inbound where screen = 'silent.loop' and page = ''")[0][0]
+    assert silent == 10
+    assert gateway.store.database.rows(f"select count(*) from {table} where phone = '+915550000002'")[0][0] == (
+        30 if table == "inbound" else 20
+    )
