@@ -48,4 +48,6 @@ class Menu(Flow):
 
     def guess_items(self) -> tuple[Option, ...]:
         """The keywords the message came near to."""
-        return tuple(Option("keyword", guess, {"keyword": f"keyword_{guess}"}) for guess in self.answers.get("guesses", "").split())
+        return tuple(
+            Option("keyword", guess, {"keyword": f"keyword_{guess}"}) for guess in self.answers.get("guesses", "").split()
+        )
