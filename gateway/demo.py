@@ -1,7 +1,7 @@
 """The demo town: a Buxar of invented people, the same from the same seed and day, for `make run`, the tests and the benches.
 
 Its dates are told from the day it is built. Its phones begin with 5, as no Indian mobile does, its CA numbers with 555. The
-money comes from a tariff made up for the demo: the product itself computes no bill.
+money comes from the demonstration tariff: the product itself computes no bill.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from flows.verhoeff import with_check_digit
 from gateway.records import Inbound
 from gateway.store.cases import Cases
 from gateway.store.sql import Database, Store, millis
+from gateway.tariff import charges
 
 SEED = 1912
 #: The town of the newspaper report: consumers, phones linked by meter readers, people with arrears, and its transformers.
@@ -237,7 +238,6 @@ RURAL = {
     "IAS-I": (0.055, (2000, 3700, 5600), (100, 900)),
     "LTIS-I": (0.005, (8000, 12000, 15000), (600, 3000)),
 }
-DOMESTIC = ("DS-I", "DS-II", "KJ")
 
 
 def _home(chance: random.Random, area: Area, kind: str) -> Home:
@@ -266,21 +266,6 @@ def _joined(first: Both, last: Both) -> Both:
 
 # --- money ------------------------------------------------------------------------------------------------------------
 
-#: A demonstration tariff: paise a unit, and rupees a month for each kilowatt. Domestic consumers have 125 units free.
-TARIFF = {"KJ": (742, 20), "DS-I": (742, 40), "DS-II": (742, 80), "NDS-I": (779, 60), "NDS-II": (773, 300),
-          "IAS-I": (674, 100), "LTIS-I": (779, 288)}  # fmt: skip
-FREE = 125
-
-
-def _charge(home: Home, units: int) -> int:
-    """A month by the demonstration tariff, in paise, whole rupees."""
-    unit, kilowatt = TARIFF[home.category]
-    if home.category in DOMESTIC:
-        if units <= FREE:
-            return 0
-        units -= FREE
-    return (units * unit + kilowatt * home.load // 10) // 100 * 100
-
 
 def _ledger(chance: random.Random, account: Account, today: date, rows: Rows) -> None:
     """An account's consumer row, its last bills and what was paid: each bill starts from what the one before left unpaid."""
@@ -303,18 +288,18 @@ def _ledger(chance: random.Random, account: Account, today: date, rows: Rows) ->
         long_ago = account.read_on - timedelta(days=chance.randrange(120, 400))
         _pay(chance, account, long_ago, chance.randrange(2, 12) * 10_000, rows)
     elif home.kind == "credit":
-        owed = -(_charge(home, home.units) * MONTHS + chance.randrange(100, 900) * 100)
+        owed = -(charges(home.units, home.category, home.load).total * MONTHS + chance.randrange(100, 900) * 100)
     for ago in reversed(range(MONTHS)):
         issued = _months_before(account.read_on, ago)
         basis = {"locked": "LK", "stopped": "MD"}.get(home.kind, "OK") if ago == 0 or home.kind == "stopped" else "OK"
         units = home.units if ago == 0 else max(1, home.units + chance.randrange(-12, 13))
         present = reading + units if basis == "OK" else reading
-        current = _charge(home, units)
-        amount = current + owed + late
+        made = charges(units, home.category, home.load)
+        current, amount = made.total, made.total + owed + late
         rows.bill.append(
             (account.number, issued.replace(day=1).isoformat(), f"555{chance.randrange(10**8):08d}",
              (issued + timedelta(days=DAYS_TO_PAY)).isoformat(), issued.isoformat(), amount, current, owed, late,
-             reading, present, units, basis, int(home.category in DOMESTIC))
+             reading, present, units, basis, int(made.free))
         )  # fmt: skip
         reading, owed, late = present, amount, 0
         account.reading = present

@@ -116,7 +116,7 @@ def test_money_and_readings_agree(store: Store) -> None:
         "whole rupees": "amount % 100 <> 0 or current % 100 <> 0 or arrears % 100 <> 0 or surcharge % 100 <> 0",
         "a reading": "basis = 'OK' and present - previous <> units",
         "an average": "basis <> 'OK' and (present <> previous or units <= 0)",
-        "free units": "free = 1 and units <= 125 and current <> 0",
+        "free units": "free = 1 and (units > 125 or current <> 0)",
         "a late charge": "surcharge <> 0 and arrears <= 0",
         "a prepaid bill": "account in (select account from consumer where balance is not null)",
         "a stranger": "account not in (select account from consumer)",
