@@ -75,6 +75,8 @@ LABELS = [label for label, homes in CAST for _ in homes]
 #: How many neighbours share the transformer of `dark` even in the smallest town.
 NEIGHBOURS = 5
 UNLINKED, READER = "+915559999999", "+915558000001"
+#: The meter reader's number on the card, and the accounts of the round.
+STAFF, ROUND = "4471", 300
 
 
 def phone_number(number: int) -> str:
@@ -159,6 +161,10 @@ def build_town(
         ago = [timedelta(days=2 if account in connected else chance.randrange(60, 900)) for _, account in links]
         linked = [(*link, millis(now - ago_), "reader", 1) for link, ago_ in zip(links, ago, strict=True)]
         put("link", "phone, account, linked_at, how, confirmed", linked)
+        home = accounts[0].at.section
+        postpaid = [a.number for a in accounts if a.at.section == home and a.home.kind not in PREPAID][:ROUND]
+        put("reader", "staff, phone, name_latin, section", [(STAFF, READER, "Suresh Paswan", home)])
+        put("round", "account, staff, seq", [(account, STAFF, seq) for seq, account in enumerate(postpaid, 1)])
         progress(9, 10)
         _requests(store, chance, now, limits, accounts, {account: phone for phone, account in reversed(links)})
     progress(10, 10)

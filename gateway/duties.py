@@ -8,14 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from gateway.records import masked
 from gateway.settings import Settings
 from gateway.store import Store
-from gateway.store.duties import DELETED, LOGS, Duties
+from gateway.store.duties import DELETED, LOGS, Ages, Duties
+from gateway.store.sql import millis
 
 #: Rows in one transaction, and what part of its time the database is left to others afterwards.
 GROUP, REST = 500, 0.5
+#: Rows looked at in one transaction.
+PASSED = 2000
+
+Place = TypeVar("Place")
 
 
 def alias(phone: str, key: str) -> str:
@@ -34,9 +40,12 @@ class Keeper:
     def purge(self, now: datetime) -> dict[str, int]:
         """Everything that is too old; how many rows of each kind went or were blanked."""
         gone: Counter[str] = Counter()
-        texts = self._before("keep_text_days", now)
-        gone["texts received"] = self._all(lambda: self._duties.blank_inbound(texts, GROUP, self._alias))
-        gone["texts sent"] = self._all(lambda: self._duties.blank_outbox(texts, GROUP, self._alias))
+        ages = Ages(*(millis(self._before(f"keep_{what}_days", now)) for what in ("ussd", "text", "log")))
+        inbound, outbox = self._duties.age_inbound, self._duties.age_outbox
+        gone["received"] = self._through(("", ""), lambda after: inbound(after, ages, self._alias, PASSED))
+        gone["sent"] = self._through(0, lambda after: outbox(after, ages, self._alias, PASSED))
+        with self._store.write():
+            gone["reports"] = self._duties.blank_reports(ages)
         for old, setting in DELETED:
             before = self._before(setting, now)
             gone[old.table] += self._all(lambda old=old, before=before: self._duties.delete(old, before, GROUP))  # type: ignore[misc]
@@ -45,7 +54,8 @@ class Keeper:
                 gone[log] = self._duties.delete_log(log, self._before("keep_log_days", now))
         ended = self._before("keep_request_days", now)
         gone["request"] = self._all(lambda: self._duties.delete_requests(ended, GROUP))
-        gone["unfinished answers"] = self._drafts(self._before("keep_draft_days", now))
+        drafts, before = self._duties.forget_drafts, self._before("keep_draft_days", now)
+        gone["unfinished answers"] = self._through("", lambda after: drafts(before, after, PASSED))
         return dict(gone)
 
     def forget(self, phone: str, who: str, reason: str, now: datetime) -> dict[str, int]:
@@ -80,11 +90,14 @@ class Keeper:
                 return total
             time.sleep((time.monotonic() - began) * REST)
 
-    def _drafts(self, before: datetime) -> int:
-        total, reached = 0, ""
+    def _through(self, start: Place, some: Callable[[Place], tuple[int, Place]]) -> int:
+        """Once through a table from its start, some rows at a time."""
+        total, after = 0, start
         while True:
+            began = time.monotonic()
             with self._store.write():
-                count, reached = self._duties.forget_drafts(before, reached, GROUP)
+                count, after = some(after)
             total += count
-            if not reached:
+            if after == start:
                 return total
+            time.sleep((time.monotonic() - began) * REST)

@@ -61,6 +61,10 @@ class Webhook:
             return type(error).__name__
         return "" if 200 <= answer.status_code < 300 else f"status {answer.status_code}"
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
+
 
 class Handover:
     """Works off what waits. One process does it at a time for a reading; the billing system sees an id twice at worst."""

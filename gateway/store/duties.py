@@ -18,7 +18,17 @@ _encode = msgspec.json.Encoder().encode
 OF_A_PHONE: Mapping[str, str] = {
     "conversation": "phone", "link": "phone", "inbound": "phone", "outbox": "phone", "request": "phone", "report": "phone",
     "told": "phone", "phone_event": "phone", "reading": "phone", "campaign_row": "phone", "watch": "phone",
+    "delivery": "phone", "counter": "phone",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """Before when something is old, as kept: USSD answers, texts, and the bare log of both."""
+
+    ussd: int
+    texts: int
+    logs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +69,40 @@ class Duties:
         """Delete the rows of a log that are older."""
         return self._run(f"delete from {table} where at < ?", (millis(before),))
 
-    def blank_inbound(self, before: datetime, limit: int, alias: Callable[[str], str]) -> int:
-        """Older texts that people sent, and our answers: without words, the phone under its alias or none."""
-        sql = "select id, phone from inbound where channel <> 'ussd' and at < ? and page <> '' limit ?"
-        found = self._rows(sql, (millis(before), limit))
-        self._many("update inbound set text = '', page = '', phone = ? where id = ?",
-                   [(alias(phone), id_) for id_, phone in found])  # fmt: skip
-        return len(found)
+    def age_inbound(
+        self, after: tuple[str, str], ages: Ages, alias: Callable[[str], str], limit: int
+    ) -> tuple[int, tuple[str, str]]:
+        """Go on through what people sent, behind a phone and id: delete and blank what is old. How many rows, and where that
+        was (empty: the end). A blanked row keeps what was answered and when, under the phone's alias."""
+        sql = "select phone, id, channel, at from inbound where (phone, id) > (?, ?) order by phone, id limit ?"
+        rows = self._rows(sql, (*after, limit))
+        gone, bare = [], []
+        for phone, id_, channel, at in rows:
+            if at < ages.logs or (channel == "ussd" and at < ages.ussd):
+                gone.append((phone, id_))
+            elif at < ages.texts and phone.startswith("+"):
+                bare.append((alias(phone), phone, id_))
+        self._many("delete from inbound where phone = ? and id = ?", gone)
+        self._many("update inbound set text = '', page = '', phone = ? where phone = ? and id = ?", bare)
+        return len(gone) + len(bare), (rows[-1][0], rows[-1][1]) if len(rows) == limit else ("", "")
 
-    def blank_outbox(self, before: datetime, limit: int, alias: Callable[[str], str]) -> int:
-        """Older messages we sent: template, time and result stay."""
-        sql = "select id, phone from outbox where created < ? and text <> '' and state not in ('waiting', 'sending') limit ?"
-        found = self._rows(sql, (millis(before), limit))
-        self._many("update outbox set text = '', phone = ? where id = ?",
-                   [(alias(phone), id_) for id_, phone in found])  # fmt: skip
-        return len(found)
+    def age_outbox(self, after: int, ages: Ages, alias: Callable[[str], str], limit: int) -> tuple[int, int]:
+        """The same for what we sent, behind an id (0: the end); template, time and result stay."""
+        sql = "select id, phone, state, created from outbox where id > ? order by id limit ?"
+        rows = self._rows(sql, (after, limit))
+        old = [row for row in rows if row[2] not in ("waiting", "sending")]
+        gone = [(id_,) for id_, _, _, created in old if created < ages.logs]
+        bare = [
+            (alias(phone), id_) for id_, phone, _, created in old if ages.logs <= created < ages.texts and phone.startswith("+")
+        ]
+        self._many("delete from outbox where id = ?", gone)
+        self._many("update outbox set text = '', phone = ? where id = ?", bare)
+        young = bool(rows) and rows[-1][3] >= ages.texts  # they come in the order of their ids
+        return len(gone) + len(bare), rows[-1][0] if len(rows) == limit and not young else 0
+
+    def blank_reports(self, ages: Ages) -> int:
+        """The phones of old delivery reports."""
+        return self._run("update delivery set phone = '' where phone <> '' and at < ?", (ages.texts,))
 
     def forget_drafts(self, before: datetime, after: str, limit: int) -> tuple[int, str]:
         """Answers of conversations left unfinished: how many were dropped, and the phone reached (empty: all are done)."""
@@ -90,7 +119,7 @@ class Duties:
     def delete_requests(self, before: datetime, limit: int) -> int:
         """Requests that ended so long ago, with all that belongs to them."""
         found = self._rows("select ticket from request where open = 0 and since < ? limit ?", (millis(before), limit))
-        for table in ("report", "event", "request"):
+        for table in ("applicant", "report", "event", "request"):
             self._many(f"delete from {table} where ticket = ?", found)
         return len(found)
 
@@ -98,7 +127,7 @@ class Duties:
 
     def forget(self, phone: str, alias: str) -> None:
         """A phone is unlinked, its texts are erased, its requests stay as the company's record without the person."""
-        for table in ("conversation", "link", "told", "phone_event", "watch"):
+        for table in ("conversation", "link", "told", "phone_event", "watch", "counter"):
             self._run(f"delete from {table} where phone = ?", (phone,))
         self._run("update inbound set text = '', page = '', phone = ? where phone = ?", (alias, phone))
         self._run("update outbox set state = 'failed', note = 'erased' where phone = ? and state = 'waiting'", (phone,))
@@ -109,9 +138,11 @@ class Duties:
             self._run(sql, (alias or f"erased {account}", campaign, account, phone))
         for ticket, details in self._rows("select ticket, details from request where phone = ?", (phone,)):
             self._run("update request set phone = '', details = ? where ticket = ?", (_without_person(details), ticket))
+            self._run("delete from applicant where ticket = ?", (ticket,))
         for (ticket,) in self._rows("select ticket from report where phone = ?", (phone,)):
             self._run("update report set phone = ?, details = '{}' where ticket = ? and phone = ?",
                       (alias or f"erased {ticket}", ticket, phone))  # fmt: skip
+        self._run("update delivery set phone = '' where phone = ?", (phone,))
         self._run("update event set who = '' where who = ?", (phone,))
         self._run("update reading set phone = '' where phone = ?", (phone,))
 
@@ -124,12 +155,9 @@ def _without_person(details: str) -> str:
 
 #: Deleted by age: what, and the setting that says how old.
 DELETED: Sequence[tuple[Old, str]] = (
-    (Old("inbound", "id", "channel = 'ussd' and at < ?"), "keep_ussd_days"),
-    (Old("inbound", "id", "channel <> 'ussd' and at < ?"), "keep_log_days"),
-    (Old("outbox", "id", "created < ? and state not in ('waiting', 'sending')"), "keep_log_days"),
     (Old("quarantine", "id", "at < ?"), "keep_text_days"),
     (Old("told", "id", "until < ? and kind <> 'noted'"), "keep_text_days"),
     (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
 )
 #: Deleted by age, without a key of their own.
-LOGS = ("delivery", "phone_event", "access")
+LOGS = ("delivery", "phone_event", "access", "audit", "counter")

@@ -1,0 +1,403 @@
+"""Readings to the billing system, the demonstration tariff, campaigns, and what data protection asks, over real stores."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from flows.records import Conversation, Name, Place, Take
+from gateway.app import Gateway
+from gateway.campaigns import Office
+from gateway.duties import Keeper, alias
+from gateway.fields import kinds
+from gateway.handover import Handover, Webhook
+from gateway.intake import apply
+from gateway.office import add_commands
+from gateway.records import Inbound
+from gateway.settings import Settings
+from gateway.store.campaigns import Selection
+from gateway.store.readings import Linking, Readings, Taken
+from gateway.tariff import charges, make_bill, tariff
+from tests import town
+from tests.conftest import BOTH_STORES, Clock
+
+JUNE_4 = timedelta(days=10)
+
+
+def sent(gateway: Gateway) -> list[tuple[str, str]]:
+    labels = {phone: label for label, phone in town.PHONES.items()}
+    rows = gateway.store.database.rows("select phone, template from outbox order by id")
+    return [(labels.get(phone, phone), template.removeprefix("sms.")) for phone, template in rows]
+
+
+# --- readings to the billing system -------------------------------------------------------------------------------------
+
+
+class Company(http.server.BaseHTTPRequestHandler):
+    """The company's billing system: answers with the statuses it is told to, then 200."""
+
+    taken: list[tuple[dict[str, str], bytes]]
+    answers: list[int]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken.append((dict(self.headers), body))
+        self.send_response(self.answers.pop(0) if self.answers else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def company() -> Iterator[tuple[str, type[Company]]]:
+    handler = type("Handler", (Company,), {"taken": [], "answers": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/readings", handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def take(gateway: Gateway, account: str = "100000001", value: int | None = 4500, status: str = "OK") -> None:
+    with gateway.store.write():
+        given = Take(account, status, value, staff="4471")  # type: ignore[arg-type]
+        Readings(gateway.store.database).keep(given, town.PHONES["reader"], gateway.hop.clock())
+
+
+@BOTH_STORES
+def test_a_reading_is_posted_signed_until_it_is_taken(gateway: Gateway, clock: Clock, company: tuple[str, type[Company]]) -> None:
+    url, handler = company
+    handler.answers += [503, 302]
+    take(gateway)
+    webhook = Webhook(url, "secret")
+    handover = Handover(gateway.store, webhook, clock)
+    assert handover.work() == 0
+    assert handover.work() == 0, "not before its time"
+    clock.wait(timedelta(seconds=11))
+    assert handover.work() == 0, "a redirect is no yes"
+    clock.wait(timedelta(seconds=21))
+    assert handover.work() == 1
+    assert handover.work() == 0
+    webhook.close()
+    assert len(handler.taken) == 3
+    assert len({headers["Idempotency-Key"] for headers, _ in handler.taken}) == 1
+    headers, body = handler.taken[-1]
+    assert headers["X-Signature"] == hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+    told = json.loads(body)
+    assert (told["account"], told["month"], told["reading"], told["previous"]) == ("100000001", "2026-05", 4500, 4378)
+    assert (told["source"], told["staff"], told["status"]) == ("reader", "4471", "OK")
+
+
+def test_a_billing_system_that_is_away_is_asked_again(gateway: Gateway, clock: Clock) -> None:
+    take(gateway)
+    webhook = Webhook("http://127.0.0.1:9/", "secret")
+    assert Handover(gateway.store, webhook, clock).work() == 0
+    webhook.close()
+    assert gateway.store.database.rows("select tries, note, handed from reading") == [(1, "ConnectionError", 0)]
+
+
+# --- the demonstration tariff -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("units", "category", "load", "rupees"),
+    [
+        (125, "DS-II", 2000, 0),
+        (126, "DS-II", 2000, 168),  # one unit and its duty, two kilowatts fixed
+        (225, "DS-I", 1000, 819),
+        (100, "NDS-II", 500, 1112),
+    ],
+)
+def test_demonstration_charges(units: int, category: str, load: int, rupees: int) -> None:
+    assert charges(units, category, load).total == rupees * 100
+
+
+def test_the_demonstration_tariff_says_where_it_is_from() -> None:
+    assert "utility.md" in tariff()["source"]
+
+
+def test_a_demonstration_bill_carries_arrears_and_takes_the_average_where_nothing_was_read(gateway: Gateway) -> None:
+    consumer = gateway.store.consumer("100000001")
+    assert consumer is not None
+    at = datetime.fromisoformat("2026-06-04T05:00:00+00:00")
+    taken = Taken(7, "100000001", date(2026, 6, 1), at, "LK", None, "", "4471", 4378, 0)
+    bill = make_bill(taken, consumer, "DS-II", paid=100_000)
+    assert bill.is_demonstration
+    assert (bill.basis, bill.units, bill.arrears) == ("LK", 168, 24_000)
+    again = make_bill(replace(taken, status="OK", value=4400), consumer, "DS-II", paid=0)
+    assert (again.basis, again.units, again.free, again.amount) == ("OK", 22, True, 124_000)
+
+
+# --- rounds and linking -------------------------------------------------------------------------------------------------
+
+
+@BOTH_STORES
+def test_a_reader_gets_the_accounts_that_no_other_has(gateway: Gateway) -> None:
+    readings = Readings(gateway.store.database)
+    with gateway.store.write():
+        assert readings.add_reader("4472", "+915550000099", Name(latin="Anil"), "S1") == 4
+        assert readings.dismiss_reader("4471")
+        assert not readings.dismiss_reader("4471")
+        assert readings.add_reader("4472", "+915550000099", Name(latin="Anil"), "S1") == 10
+    assert [row[0] for row in readings.list_readers()] == ["4472"]
+    assert readings.readers([town.PHONES["reader"]], [], gateway.hop.clock()) == {}
+    assert set(readings.staff(["4471", "4472"])) == {"4472"}
+
+
+@BOTH_STORES
+def test_how_far_linking_is(gateway: Gateway, clock: Clock) -> None:
+    with gateway.store.write():
+        apply(
+            gateway.store, kinds()["phones"], [["+919812345678", "100000010", None, None, None]], gateway.billing().hooks, clock()
+        )
+    (section,) = Readings(gateway.store.database).linking(clock(), weeks=2)
+    assert isinstance(section, Linking)
+    assert (section.accounts, section.linked, section.confirmed) == (11, 11, 10)
+    assert section.weeks == {date(2026, 5, 18): 0, date(2026, 5, 25): 1}
+
+
+# --- campaigns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def office(gateway: Gateway) -> Office:
+    return Office(gateway.store, gateway.pen, gateway.settings)
+
+
+def work(office: Office, clock: Clock) -> None:
+    while office.work(clock()):
+        pass
+
+
+@BOTH_STORES
+def test_a_preview_says_who_what_and_why_not(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    store, today = gateway.store, clock().date()
+    with store.write():
+        store.mute(town.PHONES["neighbour"], True, clock(), "test")
+        store.keep_conversations([Conversation(town.PHONES["one"], lang="hi")], clock())
+        store.database.run("update link set confirmed = 0 where phone = ?", (town.PHONES["average"],))
+        apply(store, kinds()["payments"], [["0300000008", f"{today}", "R9", 26000]], gateway.billing().hooks, clock())
+    before = sent(gateway)
+    seen = office.preview(Selection("due"), clock())
+    assert (seen.accounts, seen.phones) == (3, 4)
+    assert seen.left_out == {"paid": 1, "muted": 1, "noted": 1, "no phone": 1}
+    assert set(seen.samples) == {"hi", "hi-Latn", "en"}
+    assert "1,240" in seen.samples["hi"]
+    assert seen.parts == 5, "one in Hindi of two parts"
+    assert seen.paise == 5 * gateway.settings.part_paise
+    assert sent(gateway) == before
+    assert office.preview(Selection("due", at_least=500_000), clock()).accounts == 1
+    assert office.preview(Selection("due", category="NDS-II"), clock()).accounts == 1
+    assert office.preview(Selection("due", section="elsewhere"), clock()).accounts == 0
+    assert office.preview(Selection("overdue"), clock()).accounts == 0
+
+
+@BOTH_STORES
+def test_a_campaign_reaches_everybody_once(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    id_ = office.start(Selection("due"), "asha", clock())
+    assert office.all()[0].state == "running"
+    work(office, clock)
+    assert sorted(sent(gateway)) == [
+        ("average", "due/hi-Latn"), ("neighbour", "due/hi-Latn"), ("one", "due/hi-Latn"), ("son", "due/hi-Latn"),
+        ("two", "due_several/hi-Latn"), ("two", "due_several/hi-Latn"), ("village", "due/hi-Latn"),
+    ]  # fmt: skip
+    (done,) = office.all()
+    assert (done.id, done.state, done.sent, done.waiting, done.who) == (id_, "done", 7, 0, "asha")
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    assert len(sent(gateway)) == 7, "nobody hears the same again within a week"
+
+
+def test_pause_resume_stop(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    id_ = office.start(Selection("due"), "asha", clock())
+    while not office.all()[0].filled:
+        office.work(clock())
+    assert office.pause(id_)
+    assert not office.pause(id_)
+    work(office, clock)
+    assert sent(gateway) == []
+    assert office.resume(id_)
+    assert office.stop(id_, clock())
+    work(office, clock)
+    assert sent(gateway) == []
+    assert (office.all()[0].state, office.all()[0].cleared) == ("stopped", 7)
+    assert not office.resume(id_)
+
+
+def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    while not office.all()[0].filled:
+        office.work(clock())
+    with gateway.store.write():
+        row = ["100000001", f"{clock().date()}", "R10", 124_000]
+        apply(gateway.store, kinds()["payments"], [row], gateway.billing().hooks, clock())
+    for number, words in enumerate(("meter band 100000007", "1", "haan", "000", "haan")):
+        gateway.hop.serve([Inbound(f"s{number}", "phone", town.PHONES["neighbour"], "sms", words, clock())])
+    work(office, clock)
+    told = {label for label, template in sent(gateway) if template.startswith("due")}
+    assert told == {"two", "average", "village"}
+
+
+def test_what_waited_is_looked_at_once_more_before_it_leaves(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    while not office.all()[0].filled:
+        office.work(clock())
+    with gateway.store.write():
+        gateway.store.mute(town.PHONES["one"], True, clock(), "test")
+        gateway.store.database.run("delete from link where phone = ?", (town.PHONES["son"],))
+        gateway.store.database.run("update bill set amount = 0 where account = '100000007'")
+    work(office, clock)
+    assert {label for label, _ in sent(gateway)} == {"two", "average", "village"}
+
+
+def test_reminders_go_out_a_few_ahead_of_their_sending(gateway: Gateway, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    few = Office(gateway.store, gateway.pen, gateway.settings.model_copy(update={"bulk_ahead": 2}))
+    few.start(Selection("due"), "asha", clock())
+    work(few, clock)
+    assert len(sent(gateway)) == 2
+    gateway.store.database.run("update outbox set state = 'sent'")
+    work(few, clock)
+    assert len(sent(gateway)) == 4
+
+
+def test_a_notice_names_a_day_with_fifteen_clear_days_and_is_not_silenced(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(timedelta(days=20))
+    with gateway.store.write():
+        gateway.store.mute(town.PHONES["one"], True, clock(), "test")
+    office.start(Selection("notice", at_least=100_000), "asha", clock())
+    work(office, clock)
+    rows = gateway.store.database.rows("select phone, text, template, information, waits from outbox order by id")
+    assert (rows[0][0], rows[0][2]) == (town.PHONES["one"], "sms.notice/hi-Latn")
+    assert all((information, waits) == (0, 1) for *_, information, waits in rows)
+    written = clock().date()
+    named = written + timedelta(days=17)
+    assert f"{named:%d-%m-%y}" in rows[0][1]
+    assert (named - (written + timedelta(days=1)) - timedelta(days=1)).days == 15, "also if it leaves a day later"
+
+
+# --- data protection ----------------------------------------------------------------------------------------------------
+
+
+def talk(gateway: Gateway, label: str, *said: str) -> None:
+    for number, words in enumerate(said):
+        channel, phone = ("sms", town.PHONES[label])
+        gateway.hop.serve([Inbound(f"{label}{number}", "phone", phone, channel, words, gateway.hop.clock())])  # type: ignore[arg-type]
+
+
+@BOTH_STORES
+def test_purge_keeps_what_the_settings_say(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    store = gateway.store
+    session = Inbound("u1", "phone", town.PHONES["one"], "ussd", "", clock(), "u")
+    gateway.hop.serve([session])
+    talk(gateway, "two", "bil 100000002", "meter 100000002", "1")
+    store.database.run("update outbox set state = 'sent'")
+    keeper = Keeper(store, settings.model_copy(update={"pseudonym_key": settings.at_api_key}))
+    assert sum(keeper.purge(clock()).values()) == 0
+    clock.wait(timedelta(days=8))
+    assert keeper.purge(clock())["unfinished answers"] == 2
+    assert store.recall(town.PHONES["two"], clock().date()).conversation.place == Place()
+    assert store.language(town.PHONES["two"]) == "hi-Latn"
+    clock.wait(timedelta(days=23))
+    assert keeper.purge(clock())["received"] == 1, "the USSD hop"
+    clock.wait(timedelta(days=60))
+    gone = keeper.purge(clock())
+    assert (gone["received"], gone["sent"]) == (3, store.count("outbox"))
+    rows = store.database.rows("select phone, text, page, screen from inbound")
+    assert {(phone[:1], text, page) for phone, text, page, _ in rows} == {("#", "", "")}
+    assert len({phone for phone, *_ in rows}) == 1
+    assert all(screen for *_, screen in rows), "what was done and when stays for a year"
+    assert sum(keeper.purge(clock()).values()) == 0, "once is enough"
+    clock.wait(timedelta(days=300))
+    keeper.purge(clock())
+    assert (store.count("inbound"), store.count("outbox")) == (0, 0)
+
+
+def test_a_purge_takes_requests_with_all_that_belongs_to_them(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    talk(gateway, "one", "meter band", "1", "haan", "000", "haan")
+    gateway.store.database.run("update request set open = 0, state = 'done'")
+    keeper = Keeper(gateway.store, settings)
+    clock.wait(timedelta(days=1000))
+    assert keeper.purge(clock())["request"] == 0
+    clock.wait(timedelta(days=100))
+    assert keeper.purge(clock())["request"] == 1
+    assert [gateway.store.count(table) for table in ("request", "report", "event")] == [0, 0, 0]
+
+
+@BOTH_STORES
+def test_a_person_is_forgotten(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    store, phone = gateway.store, town.PHONES["one"]
+    talk(gateway, "one", "naam 100000001 ramesh", "1", "haan", "haan", "meter band", "1", "haan", "000", "haan", "pata ward 7")
+    assert store.count("request")
+    held = Keeper(store, settings).forget(phone, "asha", "asked at the centre", clock())
+    assert held["inbound"] == 10
+    assert held["link"] == 1
+    left = {
+        table: store.database.rows(f"select count(*) from {table} where {column} = ?", (phone,))[0][0]
+        for table, column in (("inbound", "phone"), ("outbox", "phone"), ("link", "phone"), ("request", "phone"),
+                              ("conversation", "phone"), ("event", "who"), ("report", "phone"), ("phone_event", "phone"))
+    }  # fmt: skip
+    assert set(left.values()) == {0}
+    assert store.database.rows("select count(*) from inbound where text <> '' or page <> ''") == [(0,)]
+    assert "ward" not in str(store.database.rows("select details from request"))
+    assert store.database.rows("select who, what, reason from access") == [
+        ("asha", "forget +91******0002", "asked at the centre")
+    ]
+    gateway.hop.serve([Inbound("later", "phone", phone, "sms", "bil", clock())])
+
+
+def test_an_alias_is_the_same_under_one_key_and_nothing_without() -> None:
+    assert alias("+919812345678", "k") == alias("+919812345678", "k") != alias("+919812345678", "other")
+    assert alias("+919812345678", "") == ""
+    assert alias("#abc", "k") == "#abc", "an alias has no alias"
+
+
+# --- the commands -------------------------------------------------------------------------------------------------------
+
+
+def test_the_office_commands(gateway: Gateway, clock: Clock) -> None:
+    import click
+
+    main = click.Group()
+    add_commands(main, lambda: gateway)
+
+    def run(*words: str) -> str:
+        return CliRunner().invoke(main, list(words)).output
+
+    clock.wait(JUNE_4)
+    assert run("reader", "add", "4472", "5550000099", "S1", "--name", "Anil") == "reader 4472: 4 accounts of section S1\n"
+    assert "+91******0099" in run("reader", "list")
+    assert run("reader", "remove", "4472") == "reader 4472 is removed; the round is free\n"
+    assert "no active reader" in run("reader", "remove", "4472")
+    assert "10 digits" in run("reader", "add", "4472", "12", "S1")
+    assert "3 to 12 digits" in run("reader", "add", "x", "5550000099", "S1")
+    assert "Buxar Town" in run("linking")
+    assert run("campaign", "preview", "due").startswith("6 accounts, 7 phones, 7 SMS parts, Rs ")
+    assert run("campaign", "start", "due", "--at-least", "1000") == "campaign 1 is under way: gateway campaign list\n"
+    assert "from Rs 1,000  running" in run("campaign", "list")
+    assert run("campaign", "pause", "1") == "campaign 1: pause\n"
+    assert "cannot be changed so" in run("campaign", "pause", "1")
+    assert run("campaign", "stop", "1") == "campaign 1: stop\n"
+    assert run("purge") == ""
+    assert run("held", town.PHONES["one"], "--reason", "asked") == "link: 1\n"
+    assert "Missing option '--reason'" in run("forget", town.PHONES["one"])
+    assert gateway.store.database.rows("select what, reason from access") == [("held +91******0002", "asked")]
