@@ -26,6 +26,7 @@ from gateway.carriers.kannel import Kannel
 from gateway.carriers.phone import Phone
 from gateway.chores import Chore, Chores
 from gateway.desk import make_desk
+from gateway.desk.door import Door
 from gateway.desk.front import front_routes
 from gateway.desk.routes import desk_routes
 from gateway.handover import Handover, Webhook
@@ -188,7 +189,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
     )
     routes: list[BaseRoute] = outside_routes(gateway.store)
     desk = make_desk(gateway, workers.wake)
-    routes += [*front_routes(desk), Mount("/desk", routes=desk_routes(desk))]
+    routes += [*front_routes(desk), Mount("/desk", Door(desk, desk_routes(desk)))]
     if gateway.settings.api_clients:
         hooks, pattern = gateway.billing().hooks, gateway.settings.ca_pattern
         api = api_routes(gateway.store, gateway.settings.api_clients, hooks, ca_pattern=pattern, clock=gateway.hop.clock)

@@ -124,19 +124,19 @@ class Casework:
     def note(self, staff: Staff, ticket: str, words: str) -> None:
         """Add a note to the story. Raises Refused."""
         words = " ".join(words.split())
-        if not 2 <= len(words) <= LONGEST_NOTE:
-            raise Refused("fields", {"note": "words"})
         with self.store.write():
             self.find(staff, ticket)
+            if not 2 <= len(words) <= LONGEST_NOTE:
+                raise Refused("fields", {"note": "words"})
             self.cases.event(ticket, self.clock(), "note", staff.name, words)
             self.audit.within(staff, "note", ticket)
 
     def say(self, staff: Staff, ticket: str, key: str) -> None:
         """Send one of the messages that may be sent by hand. Raises Refused."""
-        if key not in BY_HAND:
-            raise Refused("no_step")
         with self.store.write():
             _, request = self.find(staff, ticket)
+            if key not in BY_HAND:
+                raise Refused("no_step")
             now = self.clock()
             self._tell(request, key, {}, now, answerable=False)
             self.cases.event(ticket, now, f"word:{key}", staff.name)

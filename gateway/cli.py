@@ -209,6 +209,75 @@ def talk(phone: str) -> None:
     talking(gateway, phone)
 
 
+@main.group()
+def staff() -> None:
+    """Accounts at the desk."""
+
+
+@staff.command("add")
+@click.argument("name")
+@click.option("--role", required=True, help="reader, centre, section, supervisor, sms_officer or administrator")
+@click.option("--sections", default="", help="codes with spaces between; * is all of them")
+@click.option("--lang", default="hi", show_default=True, help="hi or en")
+@one_line
+def add_staff(name: str, role: str, sections: str, lang: str) -> None:
+    """A new account; its first password is printed and must be changed at the first login."""
+    from gateway.desk.accounts import BadAccount, add_from_console
+
+    try:
+        first = add_from_console(_gateway(), name.lower(), role, sections, lang)
+    except BadAccount as bad:
+        raise ValueError(bad.line) from None
+    click.echo(f"{name.lower()}: first password {first}")
+
+
+@staff.command("password")
+@click.argument("name")
+@one_line
+def staff_password(name: str) -> None:
+    """Hand over a new password; the account's logins end."""
+    from gateway.desk.accounts import reset_from_console
+
+    click.echo(f"{name.lower()}: first password {reset_from_console(_gateway(), name.lower())}")
+
+
+@staff.command("end")
+@click.argument("name")
+@one_line
+def end_staff(name: str) -> None:
+    """End all logins of an account."""
+    from gateway.desk.accounts import end_from_console
+
+    click.echo(f"{name.lower()}: {end_from_console(_gateway(), name.lower())} logins ended")
+
+
+@staff.command("list")
+@one_line
+def list_staff() -> None:
+    """All accounts, a line each."""
+    from gateway.store.staff import StaffBook
+
+    for one in StaffBook(_gateway().store).accounts():
+        click.echo(f"{one.name}  {one.role}  {' '.join(one.sections) or '-'}" + ("" if one.active else "  shut"))
+
+
+@main.group()
+def audit() -> None:
+    """The record of who looked at what and who changed what."""
+
+
+@audit.command("verify")
+@one_line
+def verify_audit() -> None:
+    """Walk the whole chain; note the head's seal elsewhere to be able to prove that nothing was cut off."""
+    from gateway.desk.audit import verify
+
+    verdict = verify(_gateway().store)
+    if verdict.fault:
+        raise ValueError(f"audit: {verdict.fault}; {verdict.lines} lines before it hold")
+    click.echo(f"{verdict.lines} lines hold; head {verdict.head or '(none yet)'}")
+
+
 @main.command("settings")
 @one_line
 def show_settings() -> None:

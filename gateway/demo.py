@@ -22,6 +22,8 @@ from flows.verhoeff import with_check_digit
 from gateway.records import Inbound
 from gateway.store.cases import Cases
 from gateway.store.sql import Database, Store, millis
+from gateway.store.staff import Account as StaffAccount
+from gateway.store.staff import StaffBook
 from gateway.tariff import charges
 
 SEED = 1912
@@ -166,6 +168,9 @@ def build_town(
         put("reader", "staff, phone, name_latin, section", [(STAFF, READER, "Suresh Paswan", home)])
         put("round", "account, staff, seq", [(account, STAFF, seq) for seq, account in enumerate(postpaid, 1)])
         progress(9, 10)
+        for one in words["staff"]:
+            seat = StaffAccount(one["name"], one["role"], tuple(one["sections"].split()), "hi", password="")
+            StaffBook(store).keep(seat, now)
         _requests(store, chance, now, limits, accounts, {account: phone for phone, account in reversed(links)})
     progress(10, 10)
 

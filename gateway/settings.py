@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
     objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
     link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
+    desk_idle_minutes: Annotated[int, Field(ge=1)] = Field(
+        30, description="minutes without a click after which a login at the desk ends (ASVS 5.0, 7.3.1)"
+    )
+    desk_session_hours: Annotated[int, Field(ge=1)] = Field(
+        12, description="hours after which a login at the desk ends in any case (ASVS 5.0, 7.3.2)"
+    )
     part_paise: int = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
     reopen_days: int = Field(7, description="days in which NAHI opens a finished request again [proposal]")
     answer_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal
 
 from starlette.exceptions import HTTPException
@@ -26,7 +27,8 @@ COOKIE = "desk_lang"
 class Ask:
     """One request as a page sees it: who asks, in which language, with what in the path, the address and the form.
 
-    `csrf` goes into every form as a hidden field. `part` says that htmx asks for a piece of the page only.
+    `csrf` goes into every form as a hidden field; `session` is the one it belongs to. `part` says that htmx asks for a piece
+    of the page only.
     """
 
     desk: Desk
@@ -37,6 +39,7 @@ class Ask:
     form: Mapping[str, tuple[str, ...]]
     url: str
     csrf: str = ""
+    session: str = ""
     part: bool = False
 
     def typed(self, field: str) -> str:
@@ -75,6 +78,8 @@ def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         if page.method == "POST":
             sent = await request.form(max_files=0, max_fields=FIELDS, max_part_size=FIELD_BYTES)
             form = {field: tuple(str(value) for value in sent.getlist(field)) for field in sent}
+            if not compare_digest(form.get("csrf", ("",))[0].encode(), request.state.csrf.encode()):
+                raise HTTPException(403, "foreign")
         ask = Ask(
             desk=desk,
             staff=staff,
@@ -83,7 +88,8 @@ def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
             query=dict(request.query_params),
             form=form,
             url=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-            csrf=getattr(request.state, "csrf", ""),
+            csrf=request.state.csrf,
+            session=request.state.session,
             part="hx-request" in request.headers,
         )
         return await asyncio.to_thread(page.endpoint, ask)

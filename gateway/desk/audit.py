@@ -1,14 +1,25 @@
-"""Who looked at what and who changed what, at the desk: appended, never changed."""
+"""Who looked at what and who changed what, at the desk: appended, never changed, each line sealed with the one before."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 from gateway.desk.staff import Staff
 from gateway.store import Store
 from gateway.store.sql import millis
+
+#: Lines read at a time when the chain is verified.
+AT_ONCE = 5_000
+
+
+def seal(before: str, number: int, *line: object) -> str:
+    """The seal of a line: a hash over the seal before it and all that it says, so that no line can be changed, left out or
+    put in without breaking every seal behind it."""
+    return sha256(json.dumps([before, number, *line], ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +37,40 @@ class Audit:
 
     def within(self, staff: Staff, what: str, subject: str, reason: str = "") -> None:
         """Write one line inside the transaction of the change it tells of."""
-        self.store.database.run(
-            "insert into audit (at, who, role, what, subject, reason) values (?, ?, ?, ?, ?, ?)",
-            (millis(self.clock()), staff.name, staff.role, what, subject, reason),
-        )
+        run, rows = self.store.database.run, self.store.database.rows
+        run("update audit_head set number = number + 1")  # whoever writes next waits here for this transaction
+        number, before = rows("select number, seal from audit_head")[0]
+        line = (millis(self.clock()), staff.name, staff.role, what, subject, reason)
+        sealed = seal(before, number, *line)
+        run("insert into audit values (?, ?, ?, ?, ?, ?, ?, ?)", (number, *line, sealed))
+        run("update audit_head set seal = ?", (sealed,))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying the chain came to: how many lines hold, the head's seal to note down elsewhere, and the first fault."""
+
+    lines: int
+    head: str
+    fault: str = ""
+
+
+def verify(store: Store) -> Verdict:
+    """Walk the whole chain. A cut tail shows because the head is kept apart; note the head elsewhere to prove even that."""
+    rows = store.database.rows
+    last, head = rows("select number, seal from audit_head")[0]
+    before, number = "", 0
+    while True:
+        some = rows("select * from audit where number > ? order by number limit ?", (number, AT_ONCE))
+        for found, *line, sealed in some:
+            number += 1
+            if found != number:
+                return Verdict(number - 1, head, f"line {number} is missing")
+            if seal(before, number, *line) != sealed:
+                return Verdict(number - 1, head, f"line {number} was changed, or one before it")
+            before = sealed
+        if not some:
+            break
+    if number != last or before != head:
+        return Verdict(number, head, f"the end is cut off: {number} lines stand here, {last} were written")
+    return Verdict(number, head)

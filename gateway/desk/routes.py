@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.desk import Desk, centre, figures, language, messages, misheard, work
+from gateway.desk import Desk, accounts, centre, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
 from gateway.desk.staff import Staff
 
@@ -13,6 +13,7 @@ WORKERS = may("centre", "section", "supervisor")
 COUNTER = may("centre", "supervisor")
 EARS = may("centre", "supervisor", "sms_officer")
 SENDERS = may("sms_officer", "supervisor")
+ADMINISTRATORS = may("administrator")
 
 ROUTES: tuple[Page, ...] = (
     Page("/", "GET", work.today, EVERYONE),
@@ -33,6 +34,13 @@ ROUTES: tuple[Page, ...] = (
     Page("/messages", "GET", messages.messages, SENDERS),
     Page("/messages/mended", "POST", messages.mended, SENDERS),
     Page("/figures", "GET", figures.figures, EVERYONE),
+    Page("/account", "GET", accounts.own, EVERYONE),
+    Page("/account/password", "POST", accounts.password, EVERYONE),
+    Page("/account/factor", "POST", accounts.second_factor, EVERYONE),
+    Page("/account/elsewhere", "POST", accounts.elsewhere, EVERYONE),
+    Page("/accounts", "GET", accounts.accounts, ADMINISTRATORS),
+    Page("/accounts", "POST", accounts.add, ADMINISTRATORS),
+    Page("/accounts/{name}", "POST", accounts.change, ADMINISTRATORS),
     Page("/language", "POST", language.choose, EVERYONE),
 )
 

@@ -270,7 +270,7 @@ class Cases:
 
     def seen_by(self, subject: str, limit: int = 50) -> list[tuple[datetime, str, str, str]]:
         """Who looked at it and who changed it: when, who, what, reason; newest first."""
-        sql = "select at, who, what, reason from audit where subject = ? order by at desc, id desc limit ?"
+        sql = "select at, who, what, reason from audit where subject = ? order by number desc limit ?"
         return [(moment(at), who, what, reason) for at, who, what, reason in self._rows(sql, (subject, limit))]
 
     # --- what was not understood ------------------------------------------------------------------------------------

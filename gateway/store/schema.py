@@ -158,8 +158,10 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "0041 the desk",
         (
-            """create table audit (id {serial}, at bigint not null, who text not null, role text not null, what text not null,
-               subject text not null, reason text not null)""",
+            """create table audit (number bigint primary key, at bigint not null, who text not null, role text not null,
+               what text not null, subject text not null, reason text not null, seal text not null)""",
+            "create table audit_head (number bigint not null, seal text not null)",
+            "insert into audit_head values (0, '')",
             "create index audit_subject on audit (subject, at)",
             "create table applicant (word text not null, ticket text not null, primary key (word, ticket))",
             """create table alias (spelling text primary key, intent text not null, who text not null, at bigint not null)""",
@@ -196,6 +198,19 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                state text not null, at bigint not null, primary key (campaign, account, phone))""",
             "create index campaign_row_waiting on campaign_row (account) where state = 'waiting'",
             "create index campaign_row_sent on campaign_row (account, kind, at)",
+        ),
+    ),
+    (
+        "0042 the staff",
+        (
+            """create table staff (name text primary key, role text not null, sections text not null, lang text not null,
+               password text not null, must_change integer not null, totp text not null, totp_step bigint not null,
+               active integer not null, changed bigint not null)""",
+            """create table staff_session (token text primary key, name text not null, csrf text not null, began bigint not null,
+               seen bigint not null)""",
+            "create index staff_session_name on staff_session (name)",
+            "create table staff_try (key text not null, at bigint not null)",
+            "create index staff_try_key on staff_try (key, at)",
         ),
     ),
 )
