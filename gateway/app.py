@@ -46,6 +46,7 @@ from gateway.tariff import Demonstration
 from gateway.templates import open_registry
 from gateway.traffic import Traffic
 from gateway.unfinished import Unfinished
+from gateway.upkeep import Upkeep
 from gateway.webhook import Webhooks
 from gateway.workers import Work, Workers
 from messages import Voice
@@ -86,7 +87,9 @@ class Gateway:
     def workers(self) -> Workers:
         """Sending for every carrier, fetching for those that keep what they bring, and the chores."""
         rules, every = self.settings.sending(), timedelta(minutes=self.settings.at_fetch_minutes)
-        work: list[Work] = [self.chores()]
+        megabyte, low, reserve = 1_000_000, self.settings.disk_low_mb, self.settings.disk_reserve_mb
+        upkeep = Upkeep(self.store, self.hop.clock, low=low * megabyte, reserve=reserve * megabyte)
+        work: list[Work] = [self.chores(), upkeep]
         for carrier in self.carriers.values():
             work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event()))
             if every and isinstance(carrier, Mailbox):

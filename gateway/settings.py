@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     writers: Annotated[int, Field(ge=1, le=16)] = Field(
         2, description="threads of a web process that serve hops, on PostgreSQL; a file has one writer (docs/scale.md)"
     )
+    disk_low_mb: Annotated[int, Field(ge=0)] = Field(
+        1000, description="megabytes free on the disk below which an alarm is raised; 0: the disk is not looked at [proposal]"
+    )
+    disk_reserve_mb: Annotated[int, Field(ge=1)] = Field(
+        16, description="megabytes kept in a file beside the database and given up when the disk is full [proposal]"
+    )
     host: str = Field("127.0.0.1", description="address the web server listens on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port the web server listens on")
     demo: bool = Field(False, description="a demo town and the phone page; only on loopback")

@@ -22,6 +22,7 @@ REPORTED: Mapping[str, tuple[str, ...]] = {
     "failed": ("sending", "unknown", "sent"),
 }
 HOUR = timedelta(hours=1)
+AlarmKind = Literal["template", "carrier", "budget", "disk", "check"]
 
 _MESSAGE = """o.id, o.phone, o.text, o.encoding, o.parts, o.template, o.carrier, o.lane, o.delivery, o.attempts, o.due_at, o.expires,
     o.inbound, o.unsure"""
@@ -40,7 +41,7 @@ class Due:
 class Alarm:
     """Something a person must look at. While a `template` stands here its queue is stopped."""
 
-    kind: Literal["template", "carrier", "budget"]
+    kind: AlarmKind
     name: str
     at: datetime
     why: str
@@ -189,12 +190,12 @@ class Queue:
         rows = self._rows("select kind, name, at, why from alarm order by at")
         return [Alarm(kind, name, moment(at), why) for kind, name, at, why in rows]
 
-    def raise_alarm(self, kind: Literal["template", "carrier", "budget"], name: str, now: datetime, why: str) -> None:
+    def raise_alarm(self, kind: AlarmKind, name: str, now: datetime, why: str) -> None:
         """Raise an alarm; one that stands already keeps its time."""
         sql = "insert into alarm values (?, ?, ?, ?) on conflict (kind, name) do update set why = excluded.why"
         self._run(sql, (kind, name, millis(now), why))
 
-    def end_alarm(self, kind: Literal["template", "carrier", "budget"], name: str, now: datetime) -> bool:
+    def end_alarm(self, kind: AlarmKind, name: str, now: datetime) -> bool:
         """It is mended. The queue of a template that was stopped goes on. False if there was no such alarm."""
         if kind == "template":
             sql = "update outbox set state = 'waiting', due_at = ? where state = 'stopped' and template = ?"

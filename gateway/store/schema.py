@@ -213,4 +213,8 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "create index staff_try_key on staff_try (key, at)",
         ),
     ),
+    (
+        "0050 upkeep",
+        ("create table upkeep (name text primary key, at bigint not null)",),
+    ),
 )

@@ -1,0 +1,107 @@
+"""What keeps the store well while nobody looks: an eye on the disk with a reserve on it, and `gateway check` once a day."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from flows.records import INDIA
+from gateway.check import check
+from gateway.store import Store
+from gateway.store.invariants import Invariants
+from gateway.store.queue import Queue
+from gateway.store.sql import millis
+from gateway.store.sqlite import SQLite
+
+log = structlog.get_logger()
+
+#: How often there is a look at the disk: service is back within 10 seconds of space.
+EVERY_SECONDS = 5.0
+#: The hours, India's time, in which the daily check begins: the fewest people are up.
+NIGHT = range(2, 5)
+ONCE_A_NIGHT_MILLIS = 12 * 3_600_000
+#: With less than this free on the disk nothing can be relied on to be kept.
+FULL_BYTES = 2_000_000
+
+
+class Upkeep:
+    """Runs beside the outbox in a thread of its own. Sizes are bytes; without a `low` the disk is not looked at."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime], *, low: int, reserve: int) -> None:
+        self._store, self._clock, self._queue = store, clock, Queue(store)
+        self._low, self._size = low, reserve
+        database = store.database
+        self._name = database.name
+        self._file = Path(f"{database.path}.reserve") if isinstance(database, SQLite) and low else None
+        self._alarmed = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`."""
+        while not stop.is_set():
+            try:
+                self.look_at_disk()
+                self.check_if_due()
+            except Exception as error:  # the disk is full or the database away: it is looked at again
+                log.error("upkeep.failed", error=repr(error), exc_info=error)
+            stop.wait(EVERY_SECONDS)
+        self._store.close()
+
+    # --- the disk ---------------------------------------------------------------------------------------------------
+
+    def look_at_disk(self) -> None:
+        """Raise an alarm while there is time; when nothing fits any more, give up the reserve, with which people are
+        answered and things can be deleted (a full disk refuses even that)."""
+        if self._file is None:
+            return
+        free = shutil.disk_usage(self._file.parent).free
+        if free < FULL_BYTES and self._file.exists():
+            self._file.unlink()
+            log.error("disk.full", free_mb=free // 1_000_000, freed_mb=self._size // 1_000_000)
+        elif not self._file.exists() and free > self._low + self._size:
+            self._reserve(self._file)
+        self._alarm(free < self._low, f"{free // 1_000_000} MB are free; delete something, or give it a larger disk")
+
+    def _reserve(self, file: Path) -> None:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, self._size)
+        finally:
+            os.close(handle)
+
+    def _alarm(self, on: bool, why: str) -> None:
+        if on == self._alarmed:
+            return
+        with self._store.write():
+            if on:
+                self._queue.raise_alarm("disk", self._name, self._clock(), why)
+            else:
+                self._queue.end_alarm("disk", self._name, self._clock())
+        self._alarmed = on
+        log.log(40 if on else 30, "disk.low" if on else "disk.well", why=why)
+
+    # --- the daily check --------------------------------------------------------------------------------------------
+
+    def check_if_due(self) -> None:
+        """Run `gateway check` once a night, whichever worker comes first; faults become log lines and an alarm."""
+        now = self._clock()
+        if now.astimezone(INDIA).hour not in NIGHT:
+            return
+        with self._store.write():
+            mine = Invariants(self._store).claim(millis(now), ONCE_A_NIGHT_MILLIS)
+        if not mine:
+            return
+        faults = check(self._store, now)
+        for fault in faults:
+            log.error("check.fault", fault=fault)
+        with self._store.write():
+            if faults:
+                self._queue.raise_alarm("check", self._name, now, f"{len(faults)} faults: run `gateway check`")
+            else:
+                self._queue.end_alarm("check", self._name, now)
+        log.info("check.done", faults=len(faults))
