@@ -23,7 +23,9 @@ from gateway.campaigns import Office
 from gateway.carriers import Carrier, Mailbox
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.carriers.kannel import Kannel
+from gateway.carriers.mobileseva import MobileSeva
 from gateway.carriers.phone import Phone
+from gateway.carriers.ussd import Ussd
 from gateway.chores import Chore, Chores
 from gateway.desk import make_desk
 from gateway.desk.door import Door
@@ -38,6 +40,7 @@ from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
 from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
+from gateway.routing import Routes
 from gateway.settings import Settings
 from gateway.store import Store, open_store
 from gateway.store.mailbox import Mailbox as Post
@@ -91,7 +94,9 @@ class Gateway:
         upkeep = Upkeep(self.store, self.hop.clock, low=low * megabyte, reserve=reserve * megabyte)
         work: list[Work] = [self.chores(), upkeep]
         for carrier in self.carriers.values():
-            work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event()))
+            if carrier.sends:
+                work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event(),
+                                   stand_ins=self.pen.routes.stand_ins))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
         return Workers(work)
@@ -138,7 +143,11 @@ def assemble(settings: Settings) -> Gateway:
     registry = open_registry(settings, voice)
     if settings.kannel_url:
         carriers["kannel"] = Kannel(settings, registry.id_of)
-    pen = Pen(store, voice, carriers, registry, settings.sending())
+    if settings.mobileseva_username:
+        carriers["mobileseva"] = MobileSeva(settings, registry.id_of)
+    for name, platform in settings.ussd_platforms.items():
+        carriers[name] = Ussd(name, platform, settings)
+    pen = Pen(store, voice, carriers, Routes(settings.routes, carriers), registry, settings.sending())
     within = timedelta(minutes=settings.loop_minutes)
     loops = Loops(Post(store), within, settings.loop_most, settings.loop_equal)
     hop = Hop(store, voice, LiveEar(store, settings.ca_pattern), settings.policy(), carriers, pen, loops)

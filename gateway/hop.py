@@ -146,8 +146,7 @@ class Hop:
         began, now = time.perf_counter_ns(), self.clock()
         known = self.store.visit([inbound.phone for inbound in group], now.date())
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
-        # What continues a live session proves itself new; anything else may have been answered before.
-        again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if hop.new is None])
+        again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if not hop.is_surely_new])
         again |= self._twins(hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again)
         fresh = [hop for hop in hops if hop.inbound.id not in again]
         for hop in hops if again else ():
@@ -208,7 +207,7 @@ class Hop:
             ends = reply.ends and len(reply.pages) == 1
             answer = Answer(reply.pages[0], ends, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
-        if ussd and not (hop.live and is_older(inbound.text, conversation.heard)):
+        if ussd and not (hop.live and inbound.cumulative and is_older(inbound.text, conversation.heard)):
             after = replace(after, session=inbound.session, heard=inbound.text, seen=facts.now)
         else:
             after = replace(after, seen=facts.now)
@@ -237,7 +236,8 @@ class Hop:
 
     def _said(self, hop: Heard) -> tuple[Said, ...]:
         """What was said: the one new input of a live USSD session (a star in it is the person's own), the inputs dialled
-        with the code or gathered in a session we know nothing of, or the words of an SMS. A missed call says nothing."""
+        with the code or gathered in a session we know nothing of, or the words of an SMS. A single input of such a session
+        says nothing, since it answers a question we have forgotten; nor does a missed call."""
         inbound = hop.inbound
         if inbound.channel == "missed":
             return ()
@@ -245,7 +245,8 @@ class Hop:
             return self.ear.message(inbound.text)
         if hop.live:
             return (self.ear.piece(hop.new),) if hop.new is not None else ()
-        return tuple(map(self.ear.piece, (*inbound.dialled, *(inbound.text.split("*") if inbound.text else ()))))
+        gathered = inbound.text.split("*") if inbound.text and inbound.cumulative else ()
+        return tuple(map(self.ear.piece, (*inbound.dialled, *gathered)))
 
     def _ticket(self) -> str:
         try:
@@ -259,7 +260,7 @@ class Hop:
         for phone in [tell.phone] if tell.phone else [p for p in self.store.phones_of(tell.account) if p != inbound.phone]:
             own = phone == inbound.phone
             sms += self.pen.compose(tell.text, phone, now=now, lang=lang if own else None, carrier=inbound.carrier,
-                                    inbound=inbound.id, lane="live" if own else None)  # fmt: skip
+                                    channel=inbound.channel, inbound=inbound.id, lane="live" if own else None)  # fmt: skip
             if tell.context and tell.until:
                 self.store.tell(phone, tell.context, tell.account, tell.ref, now, tell.until)
         return sms

@@ -130,6 +130,7 @@ def _boxes(settings: Settings) -> Iterator[Group]:
             ("global-sender", settings.shortcode, ""),
             ("http-request-retry", str(AGAIN_TIMES), "without it a message is lost when we are away for a moment"),
             ("http-queue-delay", str(AGAIN_SECONDS), "seconds between tries; the id stays the same"),
+            ("max-pending-requests", "1", "smsbox calls a message done when it has only begun to bring it: so one, no more"),
             ("log-file", '"log/smsbox.log"', ""),
             ("log-level", "4", "below 4 it logs each address it could not reach, with number and secret"),
         ],

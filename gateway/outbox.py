@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -20,7 +20,7 @@ import structlog
 from gateway.carriers import Carrier
 from gateway.hop import now_utc
 from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
-from gateway.records import Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
+from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
 from gateway.store import Store
 from gateway.store.queue import Due, Queue
 from gateway.store.sql import LANES
@@ -62,6 +62,7 @@ class Outbox:
         *,
         senders: int,
         wake: threading.Event,
+        stand_ins: Callable[[str, Lane, str], Sequence[str]] = lambda phone, lane, carrier: (),
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.wake = wake
@@ -70,6 +71,7 @@ class Outbox:
         self._carrier = carrier
         self._rules = rules
         self._senders = senders
+        self._stand_ins = stand_ins
         self._clock = clock
         self._name = f"{carrier.name}-{random.getrandbits(32):08x}"
         self._bucket = Bucket(rules.per_second)
@@ -79,7 +81,7 @@ class Outbox:
         self._unsettled: list[Done] = []
         self._out = 0
         self._watched: dict[tuple[int, int], float] = {}
-        self._watch_at = self._mend_at = 0.0
+        self._watch_at = self._mend_at = self._pass_on_at = 0.0
         self._alarmed: set[tuple[str, str]] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -133,6 +135,9 @@ class Outbox:
             self._mend_at = at + MEND
             with self._store.write():
                 self._queue.back_from_the_future(self._carrier.name, now, LONGEST_WAIT)
+        if self._breaker.open and at >= self._pass_on_at:
+            self._pass_on_at = at + WATCH
+            self._pass_on(now)
         room = self._room(at)
         if not self._unsettled and not (room and self._queue.is_due(self._carrier.name, now)):
             return False
@@ -256,6 +261,18 @@ class Outbox:
         self._unsettled += [(message, Unsure("its sender died")) for message in dead]
         for message in dead:
             del self._watched[message.id, message.attempt]
+
+    def _pass_on(self, now: datetime) -> None:
+        """While the carrier is down, those that stand in for it get what it has surely not sent."""
+        with self._store.write():
+            down = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "carrier"}
+            for lane in range(len(LANES)):
+                for due in self._queue.due(self._carrier.name, lane, now, MOST_AT_ONCE):
+                    message = due.message
+                    up = [one for one in self._stand_ins(message.phone, message.lane, self._carrier.name) if one not in down]
+                    if up and not message.unsure:
+                        self._queue.hand_over(message, up[0])
+                        log.warning("outbox.handed_over", message=message.id, carrier=self._carrier.name, to=up[0])
 
     def _mirror(self, now: datetime) -> None:
         """Let others see that a carrier rests."""

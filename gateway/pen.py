@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec.structs import replace
 
-from flows.records import Text
+from flows.records import Channel, Text
 from gateway.carriers import Carrier
 from gateway.records import Answer, Inbound, Lane
+from gateway.routing import Routes
 from gateway.store.queue import Queue
 from gateway.store.sql import Outgoing, Store
 from gateway.throttle import Sending
@@ -34,6 +35,7 @@ class Pen:
     store: Store
     voice: Voice
     carriers: Mapping[str, Carrier]
+    routes: Routes
     registry: Registry
     sending: Sending
 
@@ -49,20 +51,21 @@ class Pen:
         now: datetime,
         lang: str | None = None,
         carrier: str = "",
+        channel: Channel | None = None,
         inbound: str = "",
         due_at: datetime | None = None,
         lane: Lane | None = None,
     ) -> list[Outgoing]:
-        """The SMS of a text: `lang` None is the phone's own language, `carrier` empty any that sends, `inbound` the hop that
-        caused it, `lane` None the one of the text's key; `due_at` None at once, or for bulk when its feeder's turn comes."""
+        """The SMS of a text: `lang` None is the phone's own language, `carrier` and `channel` how the person came, if they
+        did, `inbound` the hop that caused it, `lane` None the one of the text's key; `due_at` None at once, or for bulk when
+        its feeder's turn comes."""
         if not phone.startswith("+"):
             return []  # a person without a phone is told at the counter
-        if carrier not in self.carriers:
-            carrier = self.carrier_for(phone)
-        limits = replace(self.carriers[carrier].limits("sms"), parts=MOST_PARTS)
-        reply = self.voice.say(text, self.store.language(phone) if lang is None else lang, limits)
         how = rules(f"{text.flow}.{text.screen}")
         lane = lane or how.lane
+        carrier = self.routes.carrier(phone, lane, channel, carrier)
+        limits = replace(self.carriers[carrier].limits("sms"), parts=MOST_PARTS)
+        reply = self.voice.say(text, self.store.language(phone) if lang is None else lang, limits)
         if due_at is None:
             due_at = self._slot(phone, now) if lane == "bulk" else now
         first = Outgoing(
@@ -93,11 +96,8 @@ class Pen:
     def reply(self, inbound: Inbound, answer: Answer, encoding: Encoding, parts: int, now: datetime) -> Outgoing:
         """The SMS that answers one."""
         how = rules(answer.screen)
+        carrier = self.routes.carrier(inbound.phone, how.lane, inbound.channel, inbound.carrier)
         return Outgoing(
-            inbound.phone, answer.page, encoding, parts, f"{answer.screen}/{answer.lang}", inbound.carrier, how.lane,
-            how.delivery, now, now, inbound.id, how.fresh_for,
+            inbound.phone, answer.page, encoding, parts, f"{answer.screen}/{answer.lang}", carrier, how.lane, how.delivery, now,
+            now, inbound.id, how.fresh_for,
         )  # fmt: skip
-
-    def carrier_for(self, phone: str) -> str:
-        """The carrier that sends to a phone nobody has just written from."""
-        return next(iter(self.carriers))

@@ -31,6 +31,11 @@ class Heard:
         self.new = _new_input(known.conversation, inbound) if self.live else None
         self.said: tuple[Said, ...] = ()
 
+    @property
+    def is_surely_new(self) -> bool:
+        """Whether it cannot have been answered before: a cumulative text that goes on from where a live session stands."""
+        return self.new is not None and self.inbound.cumulative
+
 
 class Named(NamedTuple):
     """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held;

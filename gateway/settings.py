@@ -10,9 +10,10 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import date, time, timedelta
+from string import Template
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.casework import CASES
@@ -26,12 +27,45 @@ LIMIT_CHANGE = re.compile(
 )
 #: At least 128 bits, as 32 hexadecimal digits or 22 characters of URL-safe base 64.
 SECRET = re.compile(r"[A-Za-z0-9_-]{22,128}")
+#: Names that a USSD platform may not take: other carriers', lanes' and channels'.
+OTHER_CARRIERS = ("phone", "africastalking", "kannel", "mobileseva", "live", "notice", "bulk", "ussd", "sms", "missed")
 #: What may stand in Kannel's configuration without quoting.
 KANNEL = re.compile(r"[!#-~]*")
 
 
 #: The demo's phones: no Indian mobile begins with 5.
 DEMO_MOBILE = r"555\d{7}"
+
+
+class UssdPlatform(BaseModel):
+    """How one operator's USSD platform speaks to us: names of its fields, its words, and the answer it wants."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reads: Literal["form", "json", "query"] = Field("form", description="how its fields come: a form, JSON, or a GET's query")
+    session: str = Field("sessionId", description="field of the session's id")
+    phone: str = Field("msisdn", description="field of the phone")
+    text: str = Field("message", description="field of what was typed; at the begin the dialled code or nothing")
+    type: str = Field("type", description="field of the message's type; empty: a text that is empty or begins with * begins")
+    begin: tuple[str, ...] = Field(("begin",), description="types that begin a session")
+    end: tuple[str, ...] = Field(("end",), description="types that only tell that it is over")
+    sequence: str = Field("", description="field that numbers the messages of a session or is the platform's id of each")
+    code: str = Field("", description="the code people dial on this platform; empty: GATEWAY_USSD_CODE")
+    answer: str = Field("$page", description="the answer's body; $page, $kind, $session and $phone are filled in")
+    goes_on: str = Field("continue", description="$kind of an answer that asks")
+    ends: str = Field("end", description="$kind of the last one")
+    media: str = Field("text/plain; charset=utf-8", description="content type of the answer; it decides how $page is escaped")
+    septets: Annotated[int, Field(ge=100, le=182)] = Field(150, description="septets of a page (NIC 2014: 150)")
+    units: Annotated[int, Field(ge=45, le=80)] = Field(60, description="UCS-2 units of a page (NIC 2014: 45 to 60)")
+    devanagari: bool = Field(True, description="whether it shows Devanagari; if not, romanised Hindi is said")
+
+    @field_validator("answer")
+    @classmethod
+    def _answer(cls, answer: str) -> str:
+        template = Template(answer)
+        if not template.is_valid() or not {"page"} <= {*template.get_identifiers()} <= {"page", "kind", "session", "phone"}:
+            raise ValueError("answer: $page must stand in it, and $kind, $session and $phone may")
+        return answer
 
 
 class Settings(BaseSettings):
@@ -107,7 +141,31 @@ class Settings(BaseSettings):
         0, description="port of the worker's own /metrics, at GATEWAY_HOST; 0: none (the web server has its own)"
     )
 
+    # --- Mobile Seva: the government's SMS gateway; [unverified] is from memory or second hand (telecom-india.md section 6)
+    mobileseva_username: str = Field("", description="user name at Mobile Seva; empty: not used")
+    mobileseva_password: SecretStr = Field(SecretStr(""), description="its password")
+    mobileseva_key: SecretStr = Field(SecretStr(""), description="its secure key")
+    mobileseva_url: str = Field(
+        "", description="address of push, ending in /esms/sendsmsrequestDLT (S33); empty: it only brings messages"
+    )
+    mobileseva_prefixes: tuple[str, ...] = Field(
+        (), description="words that people put first, in this order, such as the state's and the service's (S32)"
+    )
+    mobileseva_password_hash: Literal["sha1", "md5"] = Field("sha1", description="how the password is hashed [unverified]")
+    mobileseva_entities: bool = Field(True, description="Hindi as &#2348; in content and key [unverified]")
+    mobileseva_entity_field: str = Field("entityid", description="field of the DLT entity id; empty: none [unverified]")
+    mobileseva_accepted: tuple[str, ...] = Field(("402",), description="answer codes that mean taken [unverified]")
+    mobileseva_says: str = Field("", description="what its pull service wants to be answered [unverified]")
+
+    # --- USSD platforms of Indian operators, which send the last input only
+    ussd_platforms: dict[str, UssdPlatform] = Field(
+        {}, description="by the name we give it, how each speaks: JSON, explained in docs/carriers.md"
+    )
+
     # --- the rules of sending
+    routes: tuple[str, ...] = Field(
+        (), description='which carrier sends what, first fit first: ["bulk: mobileseva kannel", "*: kannel"] (gateway/routing.py)'
+    )
     sends_per_second: Annotated[float, Field(gt=0)] = Field(
         50, description="messages a second from a worker to a carrier; no limit is published (africastalking.md 7) [proposal]"
     )
@@ -269,6 +327,14 @@ class Settings(BaseSettings):
             raise ValueError("spaces, quotes and letters other than ASCII do not go into Kannel's configuration")
         return value
 
+    @field_validator("ussd_platforms")
+    @classmethod
+    def _platforms(cls, platforms: dict[str, UssdPlatform]) -> dict[str, UssdPlatform]:
+        for name in platforms:
+            if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name in OTHER_CARRIERS:
+                raise ValueError(f"{name} is no name for a platform: small letters, and none of {', '.join(OTHER_CARRIERS)}")
+        return platforms
+
     @field_validator("ca_pattern", "mobile_pattern")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
@@ -280,7 +346,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_door(self) -> Settings:
-        if (self.at_username or self.kannel_url) and not self.webhook_secrets:
+        if (self.at_username or self.kannel_url or self.mobileseva_username or self.ussd_platforms) and not self.webhook_secrets:
             raise ValueError("webhook_secrets: an open webhook is refused; set GATEWAY_WEBHOOK_SECRETS='[\"...\"]' with 128 bits")
         if self.demo and not _is_loopback(self.host):
             raise ValueError(

@@ -58,7 +58,8 @@ class Unfinished:
         place = conversation.place
         if conversation.session != session or not is_unfinished(place) or self._was_told(phone, place.flow, now):
             return
-        self.store.enqueue(self.pen.compose(Text("sms", "unfinished"), phone, now=now, lang=conversation.lang, carrier=carrier))
+        text = Text("sms", "unfinished")
+        self.store.enqueue(self.pen.compose(text, phone, now=now, lang=conversation.lang, carrier=carrier, channel="ussd"))
         self.store.tell(phone, "unfinished", "", place.flow, now, seen + self.idle)
 
     def _was_told(self, phone: str, flow: str, now: datetime) -> bool:

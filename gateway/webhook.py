@@ -97,12 +97,12 @@ class Webhooks:
         try:
             answer = await self._hop(inbound)
         except Unavailable as why:
-            if door.answer is None:
+            if door.answer is None or inbound.channel == "sms":
                 raise
             _unavailable(carrier, name, why)
-            await _answer(send, door, await self._busy(inbound), [RETRY])
+            await _answer(send, door, inbound, await self._busy(inbound), [RETRY])
         else:
-            await _answer(send, door, answer)
+            await _answer(send, door, inbound, answer)
 
     def _door(self, scope: Scope, carrier: str, secret: str, name: str) -> Door:
         """The door asked for, if the caller may knock at it. A wrong secret and a wrong path look the same."""
@@ -137,12 +137,12 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-async def _answer(send: Send, door: Door, answer: Answer, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+async def _answer(send: Send, door: Door, inbound: Inbound, answer: Answer, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     if door.answer is None:
         await _send(send, 200, b"")
         return
     extra = [(key.encode(), value.encode()) for key, value in (door.headers(answer) if door.headers else {}).items()]
-    await _send(send, 200, door.answer(answer), [*extra, *headers], door.media)
+    await _send(send, 200, door.answer(answer, inbound), [*extra, *headers], door.media)
 
 
 def _unavailable(carrier: str, door: str, why: Unavailable) -> None:

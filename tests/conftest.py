@@ -87,7 +87,18 @@ def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         at_username="sandbox",
         at_api_key="test-key",
         webhook_secrets=["0123456789abcdef0123456789abcdef"],
-    )
+        kannel_url="http://127.0.0.1:9",
+        kannel_password="kannel-password",
+        mobileseva_username="SBPDCL-BIHAR",
+        mobileseva_url="http://127.0.0.1:9/esms/sendsmsrequestDLT",
+        mobileseva_prefixes=["BR", "BIJLI"],
+        ussd_platforms={
+            "last-input": {
+                "reads": "json", "sequence": "seq", "media": "application/json", "septets": 156, "units": 76,
+                "answer": '{"sessionId":"$session","type":"$kind","message":"$page"}',
+            },
+        },
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -40,6 +40,12 @@ def free_ports(count: int) -> int:
             return first
 
 
+def answers(port: int) -> bool:
+    """Whether something takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _free(port: int) -> bool:
     with socket.socket() as probe:
         try:
@@ -82,7 +88,7 @@ class Boxes:
         """Until both boxes take connections."""
         for port in self._ready.values():
             until = time.monotonic() + 20
-            while not self._answers(port):
+            while not answers(port):
                 if time.monotonic() > until:
                     log = "\n".join(path.read_text(errors="replace") for path in self.folder.glob("log/*.log"))
                     raise AssertionError(f"Kannel does not start: {log[-2000:]}")
@@ -96,13 +102,8 @@ class Boxes:
         while not self._stopped.wait(0.1):
             for name in ("bearerbox", "smsbox"):
                 box = self._boxes.get(name)
-                if (box is None or box.poll() is not None) and (name == "bearerbox" or self._answers(self._ready["bearerbox"])):
+                if (box is None or box.poll() is not None) and (name == "bearerbox" or answers(self._ready["bearerbox"])):
                     with (self.folder / f"{name}.out").open("ab") as out:
                         self._boxes[name] = subprocess.Popen(
                             [name, "-v", "2", "kannel.conf"], cwd=self.folder, stdout=out, stderr=out
                         )
-
-    @staticmethod
-    def _answers(port: int) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0

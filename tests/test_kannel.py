@@ -162,9 +162,9 @@ def test_refused_is_not_sent_and_silence_is_unsure(caplog: pytest.LogCaptureFixt
 # --- the configuration ----------------------------------------------------------------------------------------------
 
 
-def test_configuration_names_what_is_missing(settings: Settings) -> None:
+def test_configuration_names_what_is_missing() -> None:
     with pytest.raises(BadSetting, match=r"^GATEWAY_KANNEL_URL: "):
-        configuration(settings)
+        configuration(load(_env_file=None))
     with pytest.raises(BadSetting, match=r"^GATEWAY_KANNEL_PASSWORD: spaces, quotes"):
         load(kannel_password='pass"word')
 

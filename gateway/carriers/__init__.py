@@ -19,11 +19,11 @@ Heard = Inbound | SessionEnd | Report | OptOut
 @dataclass(frozen=True, slots=True)
 class Door:
     """One webhook of a carrier: `read` makes fields of a request of this `method`, `hear` understands them (and the headers,
-    lower case); both may raise Unreadable or Ignored. `answer` writes the body for an Answer (None for doors that are only
-    acknowledged) of this `media` type, `headers` what goes with it."""
+    lower case); both may raise Unreadable or Ignored. `answer` writes the body for an Answer to an Inbound (None for doors
+    that are only acknowledged) of this `media` type, `headers` what goes with it."""
 
     hear: Callable[[Mapping[str, str], Mapping[str, str]], Heard]
-    answer: Callable[[Answer], bytes] | None = None
+    answer: Callable[[Answer, Inbound], bytes] | None = None
     headers: Callable[[Answer], dict[str, str]] | None = None
     read: Callable[[Request], Mapping[str, str]] = form
     method: str = "POST"
@@ -31,9 +31,10 @@ class Door:
 
 
 class Carrier(Protocol):
-    """A way to people's phones: doors by name (mounted at /in/<carrier>/<secret>/<door>), limits, and sending."""
+    """A way to people's phones: doors by name (mounted at /in/<carrier>/<secret>/<door>), limits, and, if it `sends`, SMS."""
 
     name: str
+    sends: bool
     doors: Mapping[str, Door]
 
     def limits(self, channel: Channel) -> Limits:

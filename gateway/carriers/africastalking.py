@@ -15,10 +15,10 @@ from typing import Any, Literal
 import requests
 import structlog
 from africastalking.SMS import SMSService
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
+from gateway.carriers.reading import never_left
 from gateway.records import (
     FETCHED,
     Answer,
@@ -82,6 +82,7 @@ class AfricasTalking:
     """The carrier."""
 
     name = NAME
+    sends = True
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -97,7 +98,7 @@ class AfricasTalking:
             "sms": Door(self._hear_sms),
             "delivery": Door(_hear_report),
             "optout": Door(_hear_optout),
-            "missed": Door(_hear_call, lambda _: REJECT),
+            "missed": Door(_hear_call, lambda *_: REJECT),
         }
 
     def limits(self, channel: Channel) -> Limits:
@@ -178,7 +179,7 @@ class AfricasTalking:
         try:
             status, body = self._client.send(message.text, [message.phone], self._settings.at_sender or None)
         except requests.RequestException as error:
-            return Later(f"no connection: {_cause(error)}") if _never_left(error) else Unsure(_cause(error))
+            return Later(f"no connection: {_cause(error)}") if never_left(error) else Unsure(_cause(error))
         except ValueError:  # the SDK's own check
             return Never("not a number the carrier takes")
         outcome = read_answer(status, body)
@@ -259,15 +260,6 @@ def read_answer(status: int, body: str) -> Outcome:
     return REFUSED.get(code, Unsure(f"status code {code}"))
 
 
-def _never_left(error: requests.RequestException) -> bool:
-    """Whether the request cannot have reached the carrier."""
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(error, (requests.exceptions.SSLError, requests.exceptions.ProxyError)) or isinstance(
-        reason, (NewConnectionError, ConnectTimeoutError)
-    )
-
-
 def _cause(error: requests.RequestException) -> str:
     """An error as a log may hold it: its kind, since its words may hold the address asked."""
     return type(error).__name__
@@ -339,7 +331,7 @@ def _hear_optout(form: Mapping[str, str], _: Mapping[str, str]) -> OptOut:
 # --- writing answers ----------------------------------------------------------------------------------------------------
 
 
-def _frame(answer: Answer) -> bytes:
+def _frame(answer: Answer, _: Inbound) -> bytes:
     return f"{'END' if answer.ends else 'CON'} {answer.page}".encode()
 
 

@@ -14,6 +14,7 @@ class Centre:
     """It has no doors and sends nothing: a person with a phone is written to by the carrier that reaches it."""
 
     name = "centre"
+    sends = False
     doors: Mapping[str, Door] = {}
 
     def limits(self, channel: Channel) -> Limits:

@@ -14,11 +14,10 @@ from urllib.parse import parse_qsl
 
 import requests
 import structlog
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Request
-from gateway.carriers.reading import mobile, query, required
+from gateway.carriers.reading import mobile, never_left, query, required
 from gateway.records import Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
@@ -56,6 +55,7 @@ class Kannel:
     """
 
     name = NAME
+    sends = True
 
     def __init__(self, settings: Settings, template_id: Callable[[str, str], str]) -> None:
         self._settings = settings
@@ -104,7 +104,7 @@ class Kannel:
             )
         except requests.RequestException as error:
             why = type(error).__name__  # its words would hold the address
-            return Later(f"no connection: {why}") if _never_left(error) else Unsure(why, reference)
+            return Later(f"no connection: {why}") if never_left(error) else Unsure(why, reference)
         return read_answer(reply.status_code, reply.text, reference)
 
     def _sender(self, message: OutboundMessage) -> str:
@@ -148,12 +148,6 @@ def read_answer(status: int, body: str, reference: str) -> Outcome:
     if status == 503:  # smsbox has lost bearerbox
         return Later(f"503 {said}")
     return Unsure(f"HTTP {status}", reference)
-
-
-def _never_left(error: requests.RequestException) -> bool:
-    """Whether the request cannot have reached smsbox."""
-    cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", cause), (NewConnectionError, ConnectTimeoutError))
 
 
 # --- reading requests -------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Phone:
     """The carrier. It has no doors: the page and the terminal hand their hops over in process."""
 
     name = "phone"
+    sends = True
     doors: Mapping[str, Door] = {}
 
     def __init__(self, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""How a carrier's request becomes fields: a form, a query string or JSON. A door names one of these, or brings its own."""
+"""What carriers share: how a request becomes fields, what a field may hold, and whether ours can have arrived."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 #: A phone as Indian carriers write it: bare, with a leading 0, 91 or +91; or any other in international form.
 INDIAN = re.compile(r"(?:\+?91|0)?([1-9][0-9]{9})")
@@ -76,6 +78,14 @@ def mobile(fields: Mapping[str, str], name: str) -> str:
     if FOREIGN.fullmatch(written):
         return written
     raise Ignored(f"{name}: not a phone")
+
+
+def never_left(error: requests.RequestException) -> bool:
+    """Whether a request of ours cannot have reached the other side."""
+    cause = error.args[0] if error.args else None
+    return isinstance(error, (requests.exceptions.SSLError, requests.exceptions.ProxyError)) or isinstance(
+        getattr(cause, "reason", cause), (NewConnectionError, ConnectTimeoutError)
+    )
 
 
 def media_type(request: Request) -> str:

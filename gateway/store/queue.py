@@ -79,6 +79,10 @@ class Queue:
         self._run(sql, (worker, millis(now + lease), millis(now), message.id))
         return replace(message, attempt=message.attempt + 1)
 
+    def hand_over(self, message: OutboundMessage, carrier: str) -> None:
+        """Another carrier is to send it."""
+        self._run("update outbox set carrier = ? where id = ?", (carrier, message.id))
+
     def put_off(self, message: OutboundMessage, until: datetime) -> None:
         """Due later."""
         self._run("update outbox set due_at = ? where id = ?", (millis(until), message.id))
