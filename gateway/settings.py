@@ -398,7 +398,7 @@ class Settings(BaseSettings):
             lease=timedelta(seconds=self.send_timeout + 15),
             report_wait=timedelta(seconds=self.report_wait_seconds),
             quiet_from=self.quiet_from,
-            quiet_until=self.quiet_from if self.demo else self.quiet_until,  # the demo is looked at in the evening too
+            quiet_until=self.quiet_until,
             feeder_gap=timedelta(minutes=1) / self.bulk_per_feeder_minute,
             equal_most=self.equal_most,
             equal_within=timedelta(minutes=self.equal_minutes),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.carriers.africastalking import AfricasTalking, read_answer
 from gateway.records import Later, Never, OutboundMessage, Sent, Unsure

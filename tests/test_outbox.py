@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,11 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway import outbox as module
 from gateway import throttle
@@ -52,7 +53,7 @@ class Post:
         return int(self.store.database.rows("select max(id) from outbox")[0][0])
 
     def outbox(self, **changed: Any) -> Outbox:
-        rules = replace(self.settings.sending(), **changed)
+        rules = dataclasses.replace(self.settings.sending(), **changed)
         return Outbox(self.store, self.carrier, rules, senders=4, wake=threading.Event(), clock=self.clock)
 
     def work(self, until: Callable[[], bool], **changed: Any) -> None:
