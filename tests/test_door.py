@@ -247,7 +247,8 @@ def test_the_demos_click_exists_in_the_demo_only(office: Office, gateway: Gatewa
     browser = office.browser()
     assert "/desk/login/demo" not in browser.get("/desk/login").text
     assert browser.post("/desk/login/demo", data={"name": "asha"}).status_code == 404
-    with TestClient(make_app(gateway, send=False), follow_redirects=False) as demo:
+    with TestClient(make_app(gateway, send=False), "http://127.0.0.1:8000", follow_redirects=False) as demo:
+        assert demo.get("/desk/login", headers={"host": "tunnel.example"}).status_code == 403
         assert "/desk/login/demo" in demo.get("/desk/login").text
         assert demo.post("/desk/login/demo", data={"name": "asha"}).headers["location"] == "/desk/"
         assert demo.get("/desk/").status_code == 200

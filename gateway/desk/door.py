@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.desk import Desk, keys
 from gateway.desk.ask import COOKIE as LANG_COOKIE
 from gateway.desk.staff import Staff
+from gateway.phone.guard import is_here
 from gateway.store.staff import Account, Session, StaffBook
 
 log = structlog.get_logger()
@@ -113,6 +114,8 @@ class Door:
 
     async def _turn_away(self, request: Request) -> Response | None:
         """The answer to who may not go on, or None; who may is put into the request's state."""
+        if not self.is_secure and not is_here(request.headers.get("host", "")):
+            raise HTTPException(403, "away")  # the demo lets in at a click: it stays on this machine, whatever tunnel leads here
         if request.method not in SAFE_METHODS and not _is_from_our_page(request):
             raise HTTPException(403, "foreign")
         session = await asyncio.to_thread(self._session, request.cookies.get(self.cookie, ""))
@@ -224,7 +227,7 @@ class Door:
 
     def _sorry(self, request: Request, why: HTTPException) -> Response:
         """A refusal as a page in the person's language."""
-        key = {403: "foreign" if why.detail == "foreign" else "role", 404: "gone"}.get(why.status_code, "request")
+        key = why.detail if why.detail in ("foreign", "away") else {403: "role", 404: "gone"}.get(why.status_code, "request")
         html = self.desk.render(_lang(request), "refused.html", why=key)
         return HTMLResponse(html, why.status_code, why.headers)
 
