@@ -116,7 +116,9 @@ def test_every_page_opens_in_both_languages(office: Office) -> None:
     for page in HERE:
         if page.method != "GET":
             continue
-        path = "/desk" + page.path.format(ticket=ticket, talk=talk, number=0)
+        path = (
+            "/desk" + page.path.format(ticket=ticket, talk=talk, number=0) + ("?kind=overdue" if "preview" in page.path else "")
+        )
         for role in ROLES:
             for lang in ("hi", "en"):
                 answer = office.as_(Staff("x", role, ("*",), lang)).get(path)
@@ -131,7 +133,7 @@ def test_every_form_wants_its_role_and_holds_the_token(office: Office) -> None:
     ticket = _disconnection(office)
     for page in HERE:
         if page.method == "POST":
-            path = "/desk" + page.path.format(ticket=ticket, step="confirm", talk="x", number=0)
+            path = "/desk" + page.path.format(ticket=ticket, step="confirm", talk="x", number=0, campaign=1)
             for role in ROLES:
                 if role not in page.roles:
                     assert office.as_(Staff("x", role, ("*",), "en")).post(path, data={"csrf": "token"}).status_code == 403
@@ -381,6 +383,23 @@ def test_the_centre_serves_in_the_name_of_a_phone(office: Office) -> None:
     assert any(ticket in text for text in office.inbox("one"))
     carriers = {c for (c,) in office.gateway.store.database.rows("select distinct carrier from outbox")}
     assert carriers == {"phone"}
+
+
+def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
+    office.clock.wait(timedelta(days=20))
+    officer = Staff("omar", "sms_officer", ("*",), "en")
+    client = office.as_(officer)
+    page = client.get("/desk/messages/preview", params={"kind": "overdue", "at_least": "600"})
+    assert "1912" in page.text
+    assert client.get("/desk/messages/preview", params={"kind": "threat"}).status_code == 422
+    assert client.get("/desk/messages/preview", params={"kind": "due", "section": "S99"}).status_code == 422
+    form = {"kind": "overdue", "section": "", "category": "", "at_least": "600"}
+    assert "running" in client.post("/desk/messages/campaigns", data=form).text
+    assert "paused" in client.post("/desk/messages/campaigns/1", data={"act": "pause"}).text
+    assert "running" in client.post("/desk/messages/campaigns/1", data={"act": "resume"}).text
+    assert "stopped" in client.post("/desk/messages/campaigns/1", data={"act": "stop"}).text
+    done = [row[0] for row in office.gateway.store.database.rows("select what from audit where who = 'omar' order by id")]
+    assert [what for what in done if "preview" not in what] == [f"{act} campaign" for act in ("start", "pause", "resume", "stop")]
 
 
 def test_the_public_page_and_its_posters(office: Office) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from starlette.responses import RedirectResponse, Response
 
 from gateway.desk.ask import Ask
+from gateway.desk.campaigns import CATEGORIES, KINDS, office
 from gateway.desk.charts import bars
 from gateway.store.figures import Figures
 from gateway.store.queue import Queue
@@ -52,6 +53,10 @@ def messages(ask: Ask) -> Response:
             (key, [registry.templates[key, lang] for lang in LANGS]) for key in sorted({key for key, _ in registry.templates})
         ],
         profile=registry.profile,
+        campaigns=office(ask).all(),
+        kinds=KINDS,
+        categories=CATEGORIES,
+        sections=desk.cases.sections(),
     )
 
 

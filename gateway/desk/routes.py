@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.desk import Desk, accounts, centre, figures, language, messages, misheard, work
+from gateway.desk import Desk, accounts, campaigns, centre, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
 from gateway.desk.staff import Staff
 
@@ -33,6 +33,9 @@ ROUTES: tuple[Page, ...] = (
     Page("/misheard/remove", "POST", misheard.remove, EARS),
     Page("/messages", "GET", messages.messages, SENDERS),
     Page("/messages/mended", "POST", messages.mended, SENDERS),
+    Page("/messages/preview", "GET", campaigns.preview, SENDERS),
+    Page("/messages/campaigns", "POST", campaigns.start, SENDERS),
+    Page("/messages/campaigns/{campaign}", "POST", campaigns.act, SENDERS),
     Page("/figures", "GET", figures.figures, EVERYONE),
     Page("/account", "GET", accounts.own, EVERYONE),
     Page("/account/password", "POST", accounts.password, EVERYONE),
