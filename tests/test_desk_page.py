@@ -76,6 +76,9 @@ class Site:
         phone, account = self.gateway.store.database.rows(sql, (int(dues), skip))[0]
         return phone, account
 
+    def word(self, state: str, lang: str) -> str:
+        return self.gateway.voice.catalogues[lang].word(state)
+
     def inbox(self, phone: str) -> list[str]:
         return [
             row[0] for row in self.gateway.store.database.rows("select text from outbox where phone = ? order by id", (phone,))
@@ -215,7 +218,7 @@ def test_a_disconnection_from_the_phone_to_its_closure_proof(site: Site, sit: Si
     expect(asha.locator("#steps")).to_contain_text("A second person takes this step")
     birju.goto(f"{site.url}/desk/requests/{ticket}")
     step(birju, "close")
-    expect(birju.locator(".path [aria-current]")).to_have_text("लाइन बंद")
+    expect(birju.locator(".path [aria-current]")).to_have_text(site.word("closed", "hi"))
     told = [text for text in site.inbox(phone) if ticket in text]
     assert "Rs 512" in told[-2]
     assert f"ND{ticket}" in told[-1]
@@ -251,7 +254,7 @@ def test_a_transformer_of_three_phones_and_nahi(site: Site, sit: Sit) -> None:
     assert "NAHI" in site.inbox(phones[0])[-1]
     assert ticket in site.text(phones[0], "NAHI")
     page.reload()
-    expect(page.locator(".path [aria-current]")).to_have_text("reopened")
+    expect(page.locator(".path [aria-current]")).to_have_text(site.word("reopened", "en"))
     expect(page.locator(".story").first).to_contain_text("the person says: not done")
 
 
@@ -277,7 +280,7 @@ def test_the_centre_for_a_person_without_a_phone(site: Site, sit: Sit) -> None:
     is_clean(page)
     page.goto(f"{site.url}/desk/requests/{ticket}")
     step(page, "accept", name="मुन्नी देवी", address="सिमरी", papers="all", receipt="BPL")
-    expect(page.locator(".path [aria-current]")).to_have_text("स्थल जांच")
+    expect(page.locator(".path [aria-current]")).to_have_text(site.word("inspection", "hi"))
 
 
 def test_what_was_typed_wrong_is_said_where_it_was_typed(site: Site, sit: Sit) -> None:
