@@ -340,7 +340,7 @@ def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     assert "1,240" in office.text("one", "zzbijlikhata")
     assert heard[1] not in client.get("/desk/misheard").text
     client.post("/desk/misheard/remove", data={"spelling": "zzbijlikhata"})
-    assert "1,240" not in office.text("one", "qq") + office.text("one", "zzbijlikhata")
+    assert "1,240" not in office.text("son", "zzbijlikhata")
 
 
 def test_another_process_hears_the_new_spelling(office: Office) -> None:
@@ -398,7 +398,7 @@ def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
     assert "paused" in client.post("/desk/messages/campaigns/1", data={"act": "pause"}).text
     assert "running" in client.post("/desk/messages/campaigns/1", data={"act": "resume"}).text
     assert "stopped" in client.post("/desk/messages/campaigns/1", data={"act": "stop"}).text
-    done = [row[0] for row in office.gateway.store.database.rows("select what from audit where who = 'omar' order by id")]
+    done = [row[0] for row in office.gateway.store.database.rows("select what from audit where who = 'omar' order by number")]
     assert [what for what in done if "preview" not in what] == [f"{act} campaign" for act in ("start", "pause", "resume", "stop")]
 
 
