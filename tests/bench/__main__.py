@@ -1,8 +1,9 @@
-"""Hops per second of the real webhook beside a bare Starlette route, in pairs, on one core each.
+"""Hops per second of the real webhook beside a bare Starlette route, in one run, each web server on one core.
 
-    python -m tests.bench [--pairs 5] [--seconds 4]
+    python -m tests.bench [--rounds 5] [--seconds 4]
 
-The server runs on one core and the load on the other (taskset), from a file with the demo town.
+A web server has the first core; the load, and PostgreSQL for the gateway that keeps its town there, have the others (taskset).
+In each round every server is loaded once, in turn; ratios are medians over the rounds. Both towns are the demo town.
 """
 
 from __future__ import annotations
@@ -16,85 +17,116 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.postgres import Server, free_port
 
 SECRET = "0123456789abcdef0123456789abcdef"
 CORES = sorted(os.sched_getaffinity(0))
+PHONES = 20_000
+
+Figures = dict[str, float]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def pinned(cores: list[int], *command: str) -> list[str]:
+    return ["taskset", "-c", ",".join(map(str, cores)), *command]
 
 
-def pinned(core: int, *command: str) -> list[str]:
-    return ["taskset", "-c", str(core), *command]
+class Contestant:
+    """A web server process on the first core, until the block ends."""
 
+    def __init__(self, name: str, command: list[str], port: int, path: str, **env: str) -> None:
+        self.name, self.command, self.port, self.path, self.env = name, command, port, path, env
 
-class Server:
-    """A server process on the first core, until the block ends."""
-
-    def __init__(self, command: list[str], port: int, env: dict[str, str]) -> None:
-        self.command, self.port, self.env = command, port, env
-
-    def __enter__(self) -> Server:
-        self.process = subprocess.Popen(pinned(CORES[0], *self.command), env={**os.environ, **self.env})
+    def __enter__(self) -> Contestant:
+        self.process = subprocess.Popen(pinned(CORES[:1], *self.command), env={**os.environ, **self.env})
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return self
             except OSError:
                 time.sleep(0.1)
-        raise SystemExit("the server did not start")
+        raise SystemExit(f"{self.name} did not start")
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
 
-    def load(self, path: str, connections: int, seconds: float, phones: int) -> dict[str, float]:
-        command = [sys.executable, "-m", "tests.bench.load", str(self.port), path, str(connections), str(seconds), str(phones)]
-        out = subprocess.run(pinned(CORES[-1], *command), check=True, capture_output=True, text=True).stdout
-        return dict(json.loads(out))
+    def load(self, connections: int, seconds: float) -> Figures:
+        """Load it; its own CPU time a hop in microseconds comes with the figures."""
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.load",
+            str(self.port),
+            self.path,
+            str(connections),
+            str(seconds),
+            str(PHONES),
+        ]
+        before = self._cpu()
+        out = subprocess.run(pinned(CORES[1:] or CORES, *command), check=True, capture_output=True, text=True).stdout
+        figures: Figures = dict(json.loads(out))
+        return figures | {"cpu_us": (self._cpu() - before) / figures["hops"] * 1e6, "memory_mb": self._memory()}
+
+    def _cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _memory(self) -> float:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def bare() -> Contestant:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "tests.bench.bare:app", "--port", str(port), "--no-access-log",
+               "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]  # fmt: skip
+    return Contestant("bare Starlette", command, port, "/ussd")
+
+
+def gateway(name: str, database: str) -> Contestant:
+    """The product over an empty database, which is given the demo town."""
+    subprocess.run([sys.executable, "-m", "gateway", "demo"], check=True, env={**os.environ, "GATEWAY_DATABASE": database})
+    port = free_port()
+    return Contestant(
+        name, [sys.executable, "-m", "gateway", "web"], port, f"/in/africastalking/{SECRET}/ussd", GATEWAY_DATABASE=database,
+        GATEWAY_AT_USERNAME="sandbox", GATEWAY_AT_API_KEY="none", GATEWAY_WEBHOOK_SECRETS=f'["{SECRET}"]',
+        GATEWAY_LOG_LEVEL="error", GATEWAY_PORT=str(port),
+    )  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        database = f"sqlite:///{folder}/bench.db"
-        settings = {
-            "GATEWAY_DATABASE": database, "GATEWAY_AT_USERNAME": "sandbox", "GATEWAY_AT_API_KEY": "none",
-            "GATEWAY_WEBHOOK_SECRETS": f'["{SECRET}"]', "GATEWAY_LOG_LEVEL": "error",
-        }  # fmt: skip
-        subprocess.run([sys.executable, "-m", "gateway", "demo"], check=True, env={**os.environ, "GATEWAY_DATABASE": database})
-        ours, theirs = free_port(), free_port()
-        path = f"/in/africastalking/{SECRET}/ussd"
-        uvicorn = [sys.executable, "-m", "uvicorn", "tests.bench.bare:app", "--port", str(theirs), "--no-access-log",
-                   "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]  # fmt: skip
-        with (
-            Server(uvicorn, theirs, {}) as bare,
-            Server([sys.executable, "-m", "gateway", "web"], ours, {**settings, "GATEWAY_PORT": str(ours)}) as gateway,
-        ):
-            print("| connections | bare hops/s | gateway hops/s | ratio | bare p50/p99 ms | gateway p50/p99 ms |")
-            print("|---|---|---|---|---|---|")
-            for connections in (1, 64):
-                pairs = []
-                for server in (bare, gateway):
-                    server.load(path, connections, 1, 20_000)
-                for _ in range(options.pairs):
-                    pairs.append(
-                        (
-                            bare.load(path, connections, options.seconds, 20_000),
-                            gateway.load(path, connections, options.seconds, 20_000),
-                        )
-                    )
-                ratio = statistics.median(ours_["per_second"] / bare_["per_second"] for bare_, ours_ in pairs)
-                middle = [{key: statistics.median(pair[side][key] for pair in pairs) for key in pairs[0][0]} for side in (0, 1)]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        server = Server(
+            {"shared_buffers": "256MB", "max_connections": "40"}, ("taskset", "-c", ",".join(map(str, CORES[1:] or CORES)))
+        )
+        stack.callback(server.destroy)
+        server.create()
+        server.start()
+        contestants = [bare(), gateway("gateway, SQLite", f"sqlite:///{folder}/bench.db"),
+                       gateway("gateway, PostgreSQL", server.database("bench"))]  # fmt: skip
+        for contestant in contestants:
+            stack.enter_context(contestant)
+        print("| | connections | hops/s | to bare | p50 / p99 ms | CPU us a hop | memory MB |")
+        print("|---|---|---|---|---|---|---|")
+        for connections in (1, 64):
+            for contestant in contestants:
+                contestant.load(connections, 1)
+            rounds = [
+                [contestant.load(connections, options.seconds) for contestant in contestants] for _ in range(options.rounds)
+            ]
+            for place, contestant in enumerate(contestants):
+                middle = {key: statistics.median(one[place][key] for one in rounds) for key in rounds[0][0]}
+                ratio = statistics.median(one[place]["per_second"] / one[0]["per_second"] for one in rounds)
                 print(
-                    f"| {connections} | {middle[0]['per_second']:.0f} | {middle[1]['per_second']:.0f} | {ratio:.2f} "
-                    f"| {middle[0]['p50_ms']:.2f} / {middle[0]['p99_ms']:.2f} | {middle[1]['p50_ms']:.2f} / {middle[1]['p99_ms']:.2f} |",
+                    f"| {contestant.name} | {connections} | {middle['per_second']:.0f} | {ratio:.2f} | {middle['p50_ms']:.2f} / "
+                    f"{middle['p99_ms']:.2f} | {middle['cpu_us']:.0f} | {middle['memory_mb']:.0f} |",
                     flush=True,
                 )
 
