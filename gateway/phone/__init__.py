@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,12 +22,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from flows.records import Conversation
-from gateway.app import Gateway
 from gateway.carriers.phone import SLOW_PAGE, Handset, NotHere, Phone
 from gateway.hop import Unavailable, now_utc
 from gateway.phone.guard import Guard
 from gateway.phone.strip import Shown, shown
 from gateway.records import Answer, Inbound
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
 
 LANGS = ("hi", "en")
 COOKIE = "phone_lang"
