@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.desk import Desk, keys
 from gateway.desk.ask import COOKIE as LANG_COOKIE
 from gateway.desk.staff import Staff
-from gateway.phone.guard import is_here
+from gateway.guard import is_here
 from gateway.store.staff import Account, Session, StaffBook
 
 log = structlog.get_logger()

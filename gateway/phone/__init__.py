@@ -23,8 +23,8 @@ from starlette.staticfiles import StaticFiles
 
 from flows.records import Conversation
 from gateway.carriers.phone import SLOW_PAGE, Handset, NotHere, Phone
+from gateway.guard import Guard
 from gateway.hop import Unavailable, now_utc
-from gateway.phone.guard import Guard
 from gateway.phone.strip import Shown, shown
 from gateway.records import Answer, Inbound
 

@@ -1,4 +1,4 @@
-"""Keeps the phone page to this machine: it has no lock, so nobody else's page may reach it through the browser."""
+"""Keeps what has no lock to this machine: nobody else's page may reach the demo's pages through the browser."""
 
 from __future__ import annotations
 
