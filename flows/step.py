@@ -309,7 +309,7 @@ def _leave(walk: Flow, to: str) -> Flow:
 def _return(walk: Flow) -> Flow:
     """The walk at the held place, or at home."""
     conversation = replace(walk.conversation, lang=walk.lang, held=None)
-    place = walk.conversation.held or HOME
+    place = walk.conversation.held or (ROUND if walk.facts.reader else HOME)
     back = FLOWS[place.flow](conversation, place, walk.facts, walk.said)
     back.effects = walk.effects
     return back

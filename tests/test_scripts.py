@@ -26,6 +26,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -144,7 +145,14 @@ class Player:
             }
             return self.hear("africastalking", "ussd", urlencode(form), headers={"at-ussd-hop-metadata": "x"} if lost else {})
         return Inbound(
-            f"{self.session}/{self.text}", "phone", self.phone, "ussd", self.text, self.clock(), self.session, lost=lost
+            f"{self.session}/{sha256(self.text.encode()).hexdigest()[:16]}",
+            "phone",
+            self.phone,
+            "ussd",
+            self.text,
+            self.clock(),
+            self.session,
+            lost=lost,
         )
 
     def call(self) -> Inbound:
