@@ -119,7 +119,7 @@ class Voice:
 
     def _limits(self, text: Text, limits: Limits, catalogue: Catalogue) -> Limits:
         """The limits, with the parts that this one text is allowed (the help in Hindi takes three)."""
-        allowed = catalogue.max_parts.get((text.flow, text.screen), 2)
+        allowed = catalogue.parts(text.flow, text.screen)
         if limits.channel == "ussd" or allowed <= limits.parts:
             return limits
         return Limits(limits.channel, limits.septets, limits.units, limits.overhead, allowed, limits.devanagari)

@@ -25,6 +25,8 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 NAME_UNITS = 20
 #: Texts that mix scripts, said without Devanagari: [plain.<screen>] for networks that do not show it.
 PLAIN = "plain"
+#: Screens that several flows say in the same words: [any.<screen>], unless a flow has its own.
+ANY = "any"
 #: Tables that are not screens.
 SHARED = ("option", "line", "word")
 
@@ -136,7 +138,8 @@ class Catalogue:
             if flow in SHARED:
                 continue
             for screen, texts in screens.items():
-                self.max_parts[flow, screen] = texts.get("max_parts", 2)
+                if "max_parts" in texts:
+                    self.max_parts[flow, screen] = texts["max_parts"]
                 self.screens[flow, screen] = {key: self._compile(text) for key, text in texts.items() if key != "max_parts"}
 
     def _compile(self, text: str) -> Pattern:
@@ -163,16 +166,24 @@ class Catalogue:
                 joined.append(piece)
         return Pattern(tuple(joined))
 
+    def at(self, flow: str, screen: str) -> dict[str, Pattern]:
+        """All texts of a screen: the flow's own, else those that any flow says there."""
+        return self.screens.get((flow, screen)) or self.screens.get((ANY, screen), {})
+
+    def parts(self, flow: str, screen: str) -> int:
+        """How many SMS parts a text may take."""
+        return self.max_parts.get((flow, screen), 2)
+
     def text(self, flow: str, screen: str, *, sms: bool = False) -> Pattern:
         """A screen's words."""
-        texts = self.screens.get((flow, screen))
-        if texts is None or "text" not in texts:
+        texts = self.at(flow, screen)
+        if "text" not in texts:
             raise MissingText(f"{self.lang}: there is no text [{flow}.{screen}]")
         return texts.get("sms", texts["text"]) if sms else texts["text"]
 
     def label(self, flow: str, screen: str, option: str) -> Pattern:
         """An option's words: the screen's own, else the shared ones."""
-        found = self.screens.get((flow, screen), {}).get(option) or self.shared["option"].get(option)
+        found = self.at(flow, screen).get(option) or self.shared["option"].get(option)
         if found is None:
             raise MissingText(f"{self.lang}: option {option!r} of [{flow}.{screen}] has no label")
         return found

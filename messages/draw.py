@@ -169,7 +169,7 @@ def _screens(flow: type[Flow], voice: Voice) -> Iterator[tuple[str, list[Reply]]
         if screen.kind in ("menu", "ask", "confirm", "end"):
             text = usual_text(voice, flow.name, name, screen)
             yield f"<code>{name}</code>", shown(voice, text, USSD)
-            if any("sms" in catalogue.screens[flow.name, name] for catalogue in voice.catalogues.values()):
+            if any("sms" in catalogue.at(flow.name, name) for catalogue in voice.catalogues.values()):
                 yield f"<code>{name}</code> by SMS", shown(voice, text, SMS)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from flows.records import Option, Text
 from messages import Limits, Reply, Voice
+from messages.catalogue import ANY, Catalogue, Pattern
 from messages.catalogue import PLAIN as PLAIN_FORM
-from messages.catalogue import Catalogue, Pattern
 from messages.dlt import MOST_VARIABLES, Registry, Variable, pushed, rules
 from messages.encoding import measure, not_gsm
 from messages.widest import PLAIN, sample, widest, words
@@ -124,16 +124,17 @@ def _complete(catalogue: Catalogue, flows: Mapping[str, Any]) -> Iterator[str]:
     """Every screen with words has them, every option a label, and no text is left over."""
     wanted = {(name, screen) for name, flow in flows.items() for screen, made in flow.screens.items() if _speaks(made)}
     for flow, screen in sorted(wanted):
-        texts = catalogue.screens.get((flow, screen), {})
+        texts = catalogue.at(flow, screen)
         if "text" not in texts:
             yield f"[{flow}.{screen}] has no text"
         made = flows[flow].screens[screen]
         for option in (*made.options, *filter(None, [made.items])):
             if option not in texts and option not in catalogue.shared["option"]:
                 yield f"[{flow}.{screen}] has no label for the option {option!r}"
-        for key in texts.keys() - {"text", "sms", *made.options, made.items}:
+        for key in catalogue.screens.get((flow, screen), {}).keys() - {"text", "sms", *made.options, made.items}:
             yield f"[{flow}.{screen}] {key} is no option of that screen"
-    for flow, screen in sorted(catalogue.screens.keys() - wanted):
+    shared = {(ANY, screen) for flow, screen in wanted - catalogue.screens.keys()}
+    for flow, screen in sorted(catalogue.screens.keys() - wanted - shared):
         if flow not in ("sms", PLAIN_FORM):
             yield f"[{flow}.{screen}] belongs to no screen"
     for line in (*TOP_LINES, "back", "more"):
@@ -152,7 +153,7 @@ def _fits(voice: Voice, lang: str, flows: Mapping[str, Any]) -> Iterator[str]:
         if len(reply.pages) > most:
             yield f"[{text.flow}.{text.screen}] takes {len(reply.pages)} USSD pages at its widest: shorten it to {most}"
     for text, reply in worst(voice, lang, flows, SMS):
-        most = voice.catalogues[lang].max_parts[text.flow, text.screen]
+        most = voice.catalogues[lang].parts(text.flow, text.screen)
         if len(reply.pages) > 1 and text.screen not in ("pick", "guess", "list", "feeder"):
             yield f"[{text.flow}.{text.screen}] takes more than {most} SMS parts: shorten it"
 
@@ -160,22 +161,17 @@ def _fits(voice: Voice, lang: str, flows: Mapping[str, Any]) -> Iterator[str]:
 def worst(voice: Voice, lang: str, flows: Mapping[str, Any], limits: Limits) -> Iterator[tuple[Text, Reply]]:
     """Every screen, and every message sent besides, with the widest value in each slot."""
     catalogue = voice.catalogues[lang]
-    for flow, screen in catalogue.screens:
-        if flow == PLAIN_FORM:
-            continue
-        if flow == "sms":
-            if limits.channel == "sms":
-                yield _said(voice, lang, limits, Text("sms", screen, widest(catalogue, catalogue.text("sms", screen))))
-            continue
-        made = flows[flow].screens[screen]
+    for key in pushed(catalogue) if limits.channel == "sms" else ():
+        yield _said(voice, lang, limits, Text("sms", key.removeprefix("sms."), widest(catalogue, _text(catalogue, key))))
+    speaking = ((flow, name, made) for flow, one in flows.items() for name, made in one.screens.items() if _speaks(made))
+    for flow, screen, made in speaking:
         options = [Option(name, "", widest(catalogue, catalogue.label(flow, screen, name))) for name in made.options]
         if made.items:
             item = Option(made.items, "", widest(catalogue, catalogue.label(flow, screen, made.items)))
             options = [*[item] * 3, *options]
         args = widest(catalogue, catalogue.text(flow, screen, sms=limits.channel == "sms"))
-        yield _said(
-            voice, lang, limits, Text(flow, screen, args, tuple(options), back=made.kind != "end", ends=made.kind == "end")
-        )
+        text = Text(flow, screen, args, tuple(options), back=made.kind != "end", ends=made.kind == "end")
+        yield _said(voice, lang, limits, text)
 
 
 def _said(voice: Voice, lang: str, limits: Limits, text: Text) -> tuple[Text, Reply]:

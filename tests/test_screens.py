@@ -166,7 +166,7 @@ def test_sms(text: Text, lang: str) -> None:
     limits = Limits("sms")
     reply = VOICE.say(text, lang, limits)
     wanted, _, _ = lines(text, lang, limits)
-    most = max(limits.parts, VOICE.catalogues[lang].max_parts[text.flow, text.screen])
+    most = max(limits.parts, VOICE.catalogues[lang].parts(text.flow, text.screen))
     assert reply.parts <= most
     assert (reply.pages == ("\n".join(wanted),)) or len(reply.pages) > 1
 
