@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from gateway.app import assemble, make_app
@@ -266,6 +268,22 @@ def test_anybody_is_found_by_name(opened: Open, site: Site) -> None:
     page.click('[data-key="*"]')
     page.keyboard.type("12")  # the phone was taken in hand: it is typed on
     expect(page.locator("#number")).to_have_text("*12")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["hi", "en"])
+def test_axe_finds_nothing(opened: Open, site: Site, lang: str, scheme: Literal["light", "dark"]) -> None:
+    page = opened("waiting", lang)
+    page.emulate_media(color_scheme=scheme)
+    looked = [Axe().run(page)]
+    typed(page, CODE)
+    looked.append(Axe().run(page))
+    page.keyboard.press("Escape")
+    page.click('[data-key="right"]')
+    page.fill("#find", site.name)
+    page.wait_for_selector("#found button")
+    looked.append(Axe().run(page))
+    assert [violation["id"] for one in looked for violation in one.response["violations"]] == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (640, 400)])
