@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +52,16 @@ def arrived(page: str, phone: str) -> list[str]:
             return [message["text"] for message in found]
         time.sleep(0.05)
     raise AssertionError("no message came")
+
+
+def test_what_is_needed_is_locked() -> None:
+    """A fresh clone installs the locked packages only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {"requirements.txt": project["dependencies"], "requirements-dev.txt": project["optional-dependencies"]["dev"]}
+    for name, requirements in needed.items():
+        locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / name).read_text(), re.M))
+        names = {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}  # type: ignore[index]
+        assert names <= locked, f"{name} lacks {sorted(names - locked)}: make lock"
 
 
 def test_started_stopped_and_started_again(tmp_path: Path) -> None:
