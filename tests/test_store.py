@@ -489,7 +489,7 @@ def test_a_restarted_server_is_found_again(store: Store, postgres: Server) -> No
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_server_that_does_not_answer_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_module._Connection, "deadline", 0.3)
+    monkeypatch.setattr(postgres_module, "DEADLINE_SECONDS", 0.3)
     store.close()
     with pytest.raises(postgres_module.Late) as late:
         store.database.rows("select pg_sleep(3)")
@@ -505,11 +505,14 @@ def test_a_server_that_does_not_answer_is_given_up(store: Store, monkeypatch: py
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_statements_are_given_up_by_the_server_too_and_commits_are_durable(store: Store) -> None:
-    assert store.database.rows("show statement_timeout") == [(f"{postgres_module.STATEMENT_SECONDS}s",)]
-    assert store.database.rows("show synchronous_commit") == [("on",)]
-    with store.database.unhurried():
+    store.database.run("set synchronous_commit = off")  # whatever the server says
+    for keys in ((), [ONE]):
+        with store.write(keys):
+            assert store.database.rows("show statement_timeout") == [(f"{postgres_module.STATEMENT_SECONDS}s",)]
+            assert store.database.rows("show synchronous_commit") == [("on",)]
+    with store.database.unhurried(), store.write():
         assert store.database.rows("show statement_timeout") == [("0",)]
-    assert store.database.rows("show statement_timeout") == [(f"{postgres_module.STATEMENT_SECONDS}s",)]
+        assert store.database.rows("show synchronous_commit") == [("on",)]
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

@@ -38,9 +38,10 @@ PAUSE_SECONDS = 0.5
 #: A server that is gone is noticed within these (limits.md section 6): without them a call hangs for minutes.
 NETWORK = {"connect_timeout": 2, "tcp_user_timeout": 2000, "keepalives": 1, "keepalives_idle": 1, "keepalives_interval": 1,
            "keepalives_count": 2, "target_session_attrs": "read-write", "application_name": "gateway"}  # fmt: skip
-#: What is acknowledged is on disk, whatever the server's own settings say; a process that hangs does not hold its locks.
-SESSION = (f"-c statement_timeout={STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=10s -c synchronous_commit=on "
-           "-c timezone=UTC -c jit=off")  # fmt: skip
+#: How every transaction begins: set within it alone, so that a pooler may stand between (docs/scale.md). What is acknowledged
+#: is on disk, whatever the server's own settings say; and a process that hangs does not hold its locks.
+BEGIN = "begin; set local synchronous_commit = on; "
+HURRIED = f"set local statement_timeout = '{STATEMENT_SECONDS}s'; set local idle_in_transaction_session_timeout = '10s'; "
 #: Rows of one statement.
 MOST_ROWS = 1000
 #: Whoever brings the tables up to date holds this lock; the others wait and find it done.
@@ -84,7 +85,7 @@ class Late(psycopg.OperationalError):
 class _Connection(psycopg.Connection[Any]):
     """A connection that is given up when the server has not answered by the deadline."""
 
-    deadline: float | None = DEADLINE_SECONDS
+    deadline: float | None = None
     host = ""
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
@@ -107,8 +108,7 @@ class PostgreSQL:
 
     def __init__(self, url: str) -> None:
         given = conninfo_to_dict(url)
-        options = " ".join(filter(None, (SESSION, str(given.pop("options", "")))))
-        self._parameters: dict[str, Any] = {**NETWORK, **given, "options": options}
+        self._parameters: dict[str, Any] = {**NETWORK, **given}
         hosts, ports = str(given.get("host", "")).split(","), str(given.get("port", "")).split(",")
         #: In the order in which they are tried; the one that was lost last is tried last.
         self._hosts = [(host, ports[n if len(ports) > 1 else 0]) for n, host in enumerate(hosts)]
@@ -143,6 +143,7 @@ class PostgreSQL:
         except psycopg.OperationalError:
             self._not_before = time.monotonic() + PAUSE_SECONDS
             raise
+        connection.deadline = DEADLINE_SECONDS
         connection.host = connection.info.host
         connection.prepared_max = 512
         connection.adapters.register_dumper(int, Int8Dumper)  # one statement, whatever the size of its numbers
@@ -171,10 +172,10 @@ class PostgreSQL:
         Keys are locked in one order, so that two groups never wait for each other. Raises Conflict when the server
         undid the transaction because it and another waited for each other all the same, over rows that phones share.
         """
-        begin = "begin"
+        begin = BEGIN + (HURRIED if self._is_hurried else "")
         if keys:
             locks = ", ".join(map(str, sorted({_lock(key) for key in keys})))
-            begin = f"begin; select pg_advisory_xact_lock(k) from unnest(array[{locks}]::bigint[]) k"
+            begin += f"select pg_advisory_xact_lock(k) from unnest(array[{locks}]::bigint[]) k"
         self._begin(begin)
         try:
             self._local.writing = True
@@ -205,6 +206,10 @@ class PostgreSQL:
                 self.connection.execute("rollback", prepare=False)
             except psycopg.Error:
                 self.close()
+
+    @property
+    def _is_hurried(self) -> bool:
+        return self.connection.deadline is not None
 
     @property
     def _is_connected(self) -> bool:
@@ -294,14 +299,11 @@ class PostgreSQL:
     def unhurried(self) -> Iterator[None]:
         """For upkeep: statements of this thread may take as long as they need."""
         connection = self.connection
-        connection.execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0", prepare=False)
         connection.deadline = None
         try:
             yield
         finally:
-            del connection.deadline
-            if not connection.closed:
-                connection.execute("reset statement_timeout; reset idle_in_transaction_session_timeout", prepare=False)
+            connection.deadline = DEADLINE_SECONDS
 
     @contextmanager
     def migrating(self) -> Iterator[None]:
