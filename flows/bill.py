@@ -88,6 +88,7 @@ class BillFlow(AboutAccount):
         ("wrong_start",  "enter",        "start"),
         ("wrong",        "enter",        "already",       "is_already_open"),
         ("wrong",        "enter",        "wrong_reading"),
+        ("wrong_reading", "given",       "already",       "is_already_open"),
         ("wrong_reading", "given",       "done",          "",                "file"),
     )  # fmt: skip
 
@@ -142,7 +143,7 @@ class BillFlow(AboutAccount):
         return self.the_consumer.payment is not None
 
     def is_already_open(self) -> bool:
-        """Whether the reading is being looked into."""
+        """Whether the reading is being looked into, if only since a moment ago, by another phone."""
         return self.open_request("reading") is not None
 
     def file(self) -> None:

@@ -43,12 +43,13 @@ class Disconnection(AboutAccount):
         ("reason",         "moved closed another other", "last_four"),
         ("last_four",      "given",                      "confirm"),
         ("last_four_dues", "given",                      "confirm"),
+        ("confirm",        "yes",                        "already",        "is_already_open"),
         ("confirm",        "yes",                        "done",           "",                "file tell"),
         ("confirm",        "no",                         "left"),
     )  # fmt: skip
 
     def is_already_open(self) -> bool:
-        """Whether this connection is being cut."""
+        """Whether this connection is being cut, if only since a moment ago, by another phone."""
         return self.open_request("disconnection") is not None
 
     def owes(self) -> bool:

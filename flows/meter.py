@@ -43,15 +43,17 @@ class Meter(AboutAccount):
         ("supply",     "no",       "reading"),
         ("reading",    "given",    "confirm_fee", "wants_test"),
         ("reading",    "given",    "confirm"),
+        ("confirm",    "yes",      "already",     "is_already_open"),
         ("confirm",    "yes",      "done_stolen", "is_stolen",      "file"),
         ("confirm",    "yes",      "done",        "",               "file"),
         ("confirm",    "no",       "left"),
+        ("confirm_fee", "yes",     "already",     "is_already_open"),
         ("confirm_fee", "yes",     "done_test",   "",               "file"),
         ("confirm_fee", "no",      "left"),
     )  # fmt: skip
 
     def is_already_open(self) -> bool:
-        """Whether this account's meter is being seen to."""
+        """Whether this account's meter is being seen to, if only since a moment ago, by another phone."""
         return self.open_request("meter", "meter_test") is not None
 
     def already_args(self) -> Args:

@@ -35,8 +35,10 @@ class NameTransfer(AboutAccount):
         ("open",         "enter",                           "reason"),
         ("reason",       "bought died partition spelling",  "confirm_dues", "owes"),
         ("reason",       "bought died partition spelling",  "confirm"),
+        ("confirm",      "yes",                             "already",      "is_already_open"),
         ("confirm",      "yes",                             "done",         "",              "file tell"),
         ("confirm",      "no",                              "left"),
+        ("confirm_dues", "yes",                             "already",      "is_already_open"),
         ("confirm_dues", "yes",                             "done",         "",              "file tell"),
         ("confirm_dues", "no",                              "left"),
     )  # fmt: skip
@@ -46,7 +48,7 @@ class NameTransfer(AboutAccount):
         return bool(self.said.words) and not self.said.account and any(map(self.wants_details, self.facts.requests))
 
     def is_already_open(self) -> bool:
-        """Whether this account's name is being changed."""
+        """Whether this account's name is being changed, if only since a moment ago, by another phone."""
         return self.open_request("name_transfer") is not None
 
     def owes(self) -> bool:

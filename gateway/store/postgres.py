@@ -358,7 +358,8 @@ class PostgreSQL:
 
     def tables(self) -> dict[str, tuple[str, ...]]:
         """The tables and their columns; not which migrations have run, nor what the server computes itself."""
-        sql = """select table_name, column_name from information_schema.columns where table_schema = current_schema()
+        sql = """select table_name, column_name from information_schema.columns join information_schema.tables t
+                 using (table_schema, table_name) where table_schema = current_schema() and t.table_type = 'BASE TABLE'
                  and table_name <> 'migration' and is_generated = 'NEVER' order by table_name, ordinal_position"""
         tables: dict[str, tuple[str, ...]] = {}
         for table, column in self.rows(sql):
