@@ -33,7 +33,7 @@ from gateway.desk.front import front_routes
 from gateway.desk.routes import desk_routes
 from gateway.handover import Handover, Webhook
 from gateway.hop import Hop, Unavailable, now_utc
-from gateway.intake import finish
+from gateway.intake import resume
 from gateway.loops import Loops
 from gateway.outbox import Outbox
 from gateway.outside import outside_routes
@@ -124,7 +124,7 @@ class Gateway:
         chores = [
             Chore("unfinished", self.unfinished().sweep),
             Chore("campaigns", lambda: office.work(clock())),
-            Chore("imports", lambda: finish(self.store, hooks, clock=clock)),
+            Chore("imports", lambda: resume(self.store, hooks, clock)),
         ]
         if handover := self.handover():
             chores.insert(0, Chore("readings", handover.work))

@@ -2,7 +2,7 @@
 
 A row first goes into a stage table, in short transactions; only when the whole file has been read is it marked ready, and its
 rows are taken into use, again in short transactions. A kill before that mark leaves nothing; a kill after it is made good by
-the next import or start (`finish`). Live traffic waits for no more than one short transaction (limits.md section 7).
+the next import (`finish`) or a worker (`resume`). Live traffic waits for one short transaction at most (limits.md section 7).
 """
 
 # ruff: noqa: S608 - what is put into SQL here are the names of our own tables and columns
@@ -38,6 +38,8 @@ MOST_ROWS, LEAST_ROWS = 5_000, 100
 TRANSACTION_SECONDS, REST = 0.05, 0.5
 #: A reading that shows no sign of life for so long is dead.
 DEAD_SECONDS = 600
+#: After so long without a sign of life somebody else takes an import into use, so many rows at a time.
+IDLE_SECONDS, RESUMED_ROWS = 60, 100
 #: A file of which more than half cannot be used is the wrong file, or its columns are exchanged.
 MOST_LEFT_OUT = 0.5
 
@@ -337,7 +339,8 @@ def import_file(
         staged = reading.run(digest)
     if dry_run:
         return staged
-    return replace(finish(store, hooks, progress, now)[reading.id], side=staged.side, notices=staged.notices)
+    report = finish(store, hooks, progress, now).get(reading.id) or _report(store, reading.id)  # a worker may have been faster
+    return replace(report, side=staged.side, notices=staged.notices)
 
 
 def _digest(of_file: str, mapping: Mapping[str, str]) -> str:
@@ -472,7 +475,7 @@ def finish(
     progress: Progress = lambda what, done, whole: None,
     clock: Callable[[], datetime] | None = None,
 ) -> dict[int, Report]:
-    """Take into use what was read whole but not yet applied, oldest import first: run it at the start of the web server too.
+    """Take into use what was read whole but not yet applied, oldest import first.
 
     Safe beside another process doing the same: each group of rows is applied and removed from the stage in one transaction.
     """
@@ -483,6 +486,27 @@ def finish(
     ):
         reports[id_] = _apply_all(store, id_, kinds()[name], hooks, progress, now, total, left_out)
     return reports
+
+
+def resume(store: Store, hooks: Hooks, clock: Callable[[], datetime]) -> bool:
+    """Take some more rows of an import into use whose command has died; whether there was any. One short transaction."""
+    now = clock()
+    quiet = millis(now) - IDLE_SECONDS * 1000
+    sql = "select id, kind from intake where state = 'ready' and (seen < ? or worker = ?) order by id limit 1"
+    for id_, kind in store.database.rows(sql, (quiet, _worker())):
+        with store.write():
+            claim = "update intake set worker = ? where id = ? and state = 'ready' and (seen < ? or worker = ?)"
+            if store.database.run(claim, (_worker(), id_, quiet, _worker())):
+                _apply_group(store, id_, kinds()[kind], RESUMED_ROWS, hooks, now)
+                return True
+    return False
+
+
+def _report(store: Store, id_: int) -> Report:
+    """What became of an import that is done."""
+    sql = "select kind, total, left_out, added, changed, same from intake where id = ?"
+    ((kind, total, left_out, *counts),) = store.database.rows(sql, (id_,))
+    return Report(kind, total, Counts(*counts), left_out)
 
 
 def _apply_all(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from flows.records import Bill, Payment
 from gateway import fields, intake
 from gateway.fields import Wrong
-from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file
+from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file, resume
 from gateway.sheets import BadFile
 from gateway.store import Store, open_store
 from tests import town
@@ -341,6 +341,33 @@ def test_a_hook_that_fails_undoes_its_group_and_is_called_again_later(
         import_file(store, "bills", file(of_service(("100000001", "77"))), hooks=Hooks(bill_arrived=broken))
     assert store.count("bill") == bills
     assert [report.counts for report in finish(store, calls.hooks).values()] == [Counts(1, 0, 0)]
+    assert len(calls.bills) == 1
+
+
+def test_a_worker_takes_up_what_a_dead_command_left(store: Store, file: Callable[..., Path], calls: Calls) -> None:
+    def broken(account: str, bill: Bill, is_new: bool) -> None:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        import_file(store, "bills", file(of_service(("100000001", "77"))), hooks=Hooks(bill_arrived=broken))
+    store.database.run("update intake set worker = 'another:1:x'")
+    now = datetime.now(UTC)
+    assert not resume(store, calls.hooks, lambda: now), "it may be alive"
+    later = now + timedelta(seconds=61)
+    assert resume(store, calls.hooks, lambda: later)
+    assert resume(store, calls.hooks, lambda: later), "the rest, which is nothing"
+    assert not resume(store, calls.hooks, lambda: later)
+    assert len(calls.bills) == 1
+    assert store.database.rows("select state from intake") == [("done",)]
+
+
+def test_a_worker_may_finish_what_a_command_has_read(store: Store, file: Callable[..., Path], calls: Calls) -> None:
+    def progress(what: str, done: int, whole: int) -> None:
+        if what == "Taking into use":
+            finish(store, calls.hooks)
+
+    report = import_file(store, "bills", file(of_service(("100000001", "77"))), hooks=calls.hooks, progress=progress)
+    assert report.counts == Counts(1, 0, 0)
     assert len(calls.bills) == 1
 
 
