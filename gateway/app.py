@@ -41,6 +41,7 @@ from gateway.pen import Pen
 from gateway.pull import Pull
 from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 from gateway.routing import Routes
+from gateway.scrubbing import heed
 from gateway.settings import Settings
 from gateway.store import Store, open_store
 from gateway.store.mailbox import Mailbox as Post
@@ -73,9 +74,11 @@ class Gateway:
         try:
             if isinstance(event, Report):
                 metrics.reported(event)
-                for message, hop in Queue(self.store).report(event, now_utc()) or [(0, "")]:
+                about = Queue(self.store).report(event, now_utc())
+                for message, hop in about or [(0, "")]:
                     log.info("sms.report", hop=hop, message=message, carrier=event.carrier, reference=event.reference,
                              status=event.status, reason=event.reason)  # fmt: skip
+                heed(self.store, self.pen.registry, event, [message for message, _ in about], now_utc())
             else:
                 if isinstance(event, SessionEnd):
                     metrics.ended(event)

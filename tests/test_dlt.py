@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from flows import FLOWS
 from flows.records import Text
 from gateway.app import Gateway
+from gateway.records import Report
 from gateway.settings import BadSetting, Settings, load
+from gateway.store.queue import Queue
 from gateway.templates import export_sheet, import_sheet, open_registry
 from messages import Limits, Voice, catalogue, dlt
 from messages.catalogue import MissingText
@@ -151,6 +153,29 @@ def test_what_is_refused_is_put_aside(gateway: Gateway, clock: Clock) -> None:
 )  # fmt: skip
 def test_operators_codes(code: str, fault: str) -> None:
     assert fault_of(code) == fault
+
+
+@pytest.mark.parametrize(
+    ("reason", "note", "alarm", "muted"),
+    [
+        ("stat:UNDELIV err:630", "", True, False),
+        ("stat:UNDELIV err:633", "the operator refused it with 633: it is as we have it registered", False, False),
+        ("err:650", "the operator refused it with 650: the phone wants no such messages", False, True),
+        ("stat:UNDELIV err:670", "", False, False),
+        ("stat:UNDELIV err:027", "", False, False),
+        ("", "", False, False),
+    ],
+)
+def test_a_refusal_is_heeded(gateway: Gateway, clock: Clock, reason: str, note: str, alarm: bool, muted: bool) -> None:
+    phone, queue = town.PHONES["one"], Queue(gateway.store)
+    with gateway.store.write():
+        gateway.pen.write(Text("sms", "filed_meter", {"ticket": "40000012"}), phone, now=clock(), lang="en")
+        gateway.store.database.run("update outbox set state = 'sent', reference = 'r1'")
+    carrier = next(iter(gateway.carriers))
+    gateway.note(Report(carrier, "r1", "16", "failed", reason, phone))
+    assert gateway.store.database.rows("select state, note from outbox") == [("failed", note)]
+    assert [(one.kind, one.name) for one in queue.alarms()] == ([("template", "sms.filed_meter/en")] if alarm else [])
+    assert gateway.store.recall(phone, clock().date()).muted == muted
 
 
 # --- the sheet out and back -----------------------------------------------------------------------------------------------

@@ -187,6 +187,15 @@ class Queue:
             sql = "update outbox set state = ? where reference = ? and carrier = ? and state = ?"
             self._run(sql, (reported, reference, carrier, before))
 
+    def refused(self, id_: int) -> tuple[str, str, str]:
+        """Phone, text and template of a message an operator refused."""
+        ((phone, text, template),) = self._rows("select phone, text, template from outbox where id = ?", (id_,))
+        return phone, text, template
+
+    def remark(self, id_: int, note: str) -> None:
+        """Say of a message why it failed."""
+        self._run("update outbox set note = ? where id = ?", (note, id_))
+
     # --- what a person must look at ---------------------------------------------------------------------------------
 
     def alarms(self) -> list[Alarm]:
