@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,30 @@ BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indire
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("same")
+
+
+#: Nothing of this may stand in any log of the whole run: the town's phones, names and accounts, and every secret of the tests.
+CANARIES = (
+    *(phone[3:] for phone in town.PHONES.values()),
+    *(value for account, deva, latin, *_ in town.CONSUMERS for value in (account, deva, latin)),
+    "0123456789abcdef0123456789abcdef", "emulator-key", "test-key",
+)  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that passes fails all the same if its output, and that of the processes it started, told somebody's data."""
+    report = yield
+    if report.when == "teardown" and report.passed:
+        told = "".join(content for _, content in report.sections)
+        found = [canary for canary in CANARIES if canary in told]
+        if found:
+            where = next(line for line in told.splitlines() if found[0] in line)
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} logged {found}: {where[:300]}"
+    return report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
