@@ -176,6 +176,11 @@ class Flow:
         return {"ticket": request.ticket, "service": request.service, "state": request.state, "since": request.since,
                 "awaits": f"awaits_{request.state}", "due": request.due, "left": left, "reports": request.reports}  # fmt: skip
 
+    def is_ours(self, request: Request) -> bool:
+        """Whether it is this phone's, or one of its accounts', or one that it has joined."""
+        return (request.phone == self.conversation.phone or request.ticket in self.facts.reported
+                or any(request.account == consumer.account for consumer in self.facts.linked))  # fmt: skip
+
     def wants_details(self, request: Request) -> bool:
         """Whether it is this phone's own open request for which a name and an address may be sent."""
         return (request.phone == self.conversation.phone and is_open(request)

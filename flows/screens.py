@@ -146,8 +146,9 @@ def reading(said: Said, flow: Flow) -> str | Bad:
 
 
 def ticket(said: Said, flow: Flow) -> str | Bad:
-    """The number of a request that exists; its last digit is a check digit."""
-    number = said.ticket or said.number
-    if any(request.ticket == number for request in flow.facts.requests):
+    """The number of a request that exists; its last digit is a check digit. Whoever has guessed too often sees his own only."""
+    number, facts = said.ticket or said.number, flow.facts
+    found = next((request for request in facts.requests if request.ticket == number), None)
+    if found and (facts.guesses < facts.policy.guesses_a_day or flow.is_ours(found)):
         return number
     return Bad("ticket", guess=verhoeff_ok(number))

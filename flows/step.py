@@ -252,12 +252,13 @@ def _keyword(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     named = facts.known.get(said.account)
     answers = {"account": said.account} if named else {}
     turn = _enter(_forget(conversation), Place(flow, screen, answers), facts, said)
-    if said.account and "ca" in FLOWS[flow].screens:
-        walk = FLOWS[flow](conversation, Place(flow, "ca"), facts, said)
-        ca = walk.screens["ca"]
-        value = ca.reader(said, walk) if ca.reader else said.account
-        if isinstance(value, Bad):
-            return _again(walk, value)
+    for number, asked in ((said.account, "ca"), (said.ticket, "number")):
+        if number and asked in FLOWS[flow].screens:
+            walk = FLOWS[flow](conversation, Place(flow, asked), facts, said)
+            reader = walk.screens[asked].reader
+            value = reader(said, walk) if reader else number
+            if isinstance(value, Bad):
+                return _again(walk, value)
     return turn
 
 

@@ -35,8 +35,8 @@ class Track(Flow):
     )  # fmt: skip
 
     def is_named(self) -> bool:
-        """Whether the message named a request that exists; it is taken as answered."""
-        if self.said.ticket and any(r.ticket == self.said.ticket for r in self.facts.requests):
+        """Whether the message named a request that may be told of; it is taken as answered."""
+        if self.said.ticket and ticket(self.said, self) == self.said.ticket:
             self.answers["ticket"] = self.said.ticket
             return True
         return False
@@ -44,10 +44,7 @@ class Track(Flow):
     @property
     def own(self) -> tuple[Request, ...]:
         """The open requests of this phone and of its accounts, and those it has joined, newest first."""
-        accounts, joined = {c.account for c in self.facts.linked}, self.facts.reported
-        own = (
-            r for r in self.facts.requests if r.phone == self.conversation.phone or r.account in accounts or r.ticket in joined
-        )
+        own = filter(self.is_ours, self.facts.requests)
         return tuple(sorted(filter(is_open, own), key=lambda r: r.filed, reverse=True))[:6]
 
     def has_open(self) -> bool:
