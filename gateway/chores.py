@@ -48,5 +48,5 @@ class Chores:
                 busy = bool(chore.work()) or busy
             except Exception as error:  # the database is away, or a bug of ours: the next round tries again
                 self._trouble = True
-                log.error("chore.failed", chore=chore.name, error=repr(error), exc_info=error)
+                log.error("chore.failed", chore=chore.name, exc_info=error)
         return busy

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
-import structlog
 import uvicorn
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
+from gateway import logs
 from gateway.app import Gateway, assemble, make_app
 from gateway.backup import backup_command, restore_command
 from gateway.check import check_command
@@ -58,18 +58,8 @@ def _gateway(quiet: str = "", **overrides: Any) -> Gateway:
     settings = load(**overrides)
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": quiet})
-    _log(settings)
+    logs.set_up(settings.log_level)
     return assemble(settings)
-
-
-def _log(settings: Settings) -> None:
-    level = {"debug": 10, "info": 20, "warning": 30, "error": 40}[settings.log_level]
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True),
-                    structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )  # fmt: skip
 
 
 def _build_town(gateway: Gateway) -> None:

@@ -119,7 +119,7 @@ class Hop:
                     return answer
                 error = answer
         metrics.FAILED.inc()
-        log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), error=repr(error), exc_info=error)
+        log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), exc_info=error)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
         conversation = self.store.recall(inbound.phone, self.clock().date()).conversation

@@ -105,7 +105,7 @@ class Outbox:
         try:
             return do()
         except Exception as error:  # the database is away or the disk full: nothing is lost, it is tried again
-            log.error("outbox.trouble", carrier=self._carrier.name, error=repr(error), exc_info=error)
+            log.error("outbox.trouble", carrier=self._carrier.name, exc_info=error)
             self._alarmed = None
             return False
 
@@ -116,7 +116,7 @@ class Outbox:
             try:
                 outcome = self._carrier.send(message)
             except Exception as error:  # our own bug: it may have gone out
-                log.error("send.failed", message=message.id, phone=masked(message.phone), error=repr(error), exc_info=error)
+                log.error("send.failed", message=message.id, phone=masked(message.phone), exc_info=error)
                 outcome = Unsure(type(error).__name__)
             SEND_SECONDS.labels(self._carrier.name).observe(time.perf_counter() - began)
             self._done.put((message, outcome))

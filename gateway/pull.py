@@ -46,7 +46,7 @@ class Pull:
             try:
                 self.turn()
             except Exception as error:  # the carrier or the database is away: what was not served is fetched again
-                log.warning("pull.trouble", carrier=self._carrier.name, error=repr(error))
+                log.warning("pull.trouble", carrier=self._carrier.name, exc_info=error)
             stop.wait(self._every.total_seconds())
         self._store.close()
 

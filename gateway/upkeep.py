@@ -48,7 +48,7 @@ class Upkeep:
                 self.look_at_disk()
                 self.check_if_due()
             except Exception as error:  # the disk is full or the database away: it is looked at again
-                log.error("upkeep.failed", error=repr(error), exc_info=error)
+                log.error("upkeep.failed", exc_info=error)
             stop.wait(EVERY_SECONDS)
         self._store.close()
 

@@ -91,6 +91,10 @@ class Webhooks:
         except Unavailable as why:
             _unavailable(carrier, name, why)
             await _send(send, 503, b"try again shortly\n", [RETRY])
+        except Exception as error:
+            REFUSED.labels(carrier, name, "a fault of our own").inc()
+            log.error("webhook.failed", carrier=carrier, door=name, exc_info=error)
+            await _send(send, 500, b"a fault of our own\n")
 
     async def _serve(self, send: Send, door: Door, inbound: Inbound, carrier: str, name: str) -> None:
         """Answer an inbound; when that cannot be done now, tell the person of a session so."""

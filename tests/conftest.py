@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from flows.verhoeff import with_check_digit
+from gateway import logs
 from gateway.app import Gateway, assemble
 from gateway.settings import Settings, load
 from gateway.store import open_store
@@ -29,6 +30,8 @@ BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indire
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("same")
+# Logged as in production, all of it: what stands in the output of a test is searched (below).
+logs.set_up("debug")
 
 
 #: Nothing of this may stand in any log of the whole run: the town's phones, names and accounts, and every secret of the tests.

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -148,3 +149,19 @@ def all_panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for panel in dashboard["panels"]:
         yield panel
         yield from panel.get("panels", ())
+
+
+def test_a_fault_tells_where_and_not_what(capsys: pytest.CaptureFixture[str]) -> None:
+    """PostgreSQL quotes the row, a reader the text: an exception's words stay out of the log."""
+    try:
+        try:
+            raise KeyError(town.PHONES["one"])
+        except KeyError as error:
+            raise ValueError("Key (phone)=(+919155000001) already exists") from error
+    except ValueError as error:
+        structlog.get_logger().error("hop.failed", hop="sms/1", exc_info=error)
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["error"], told["because"], told["hop"]) == ("ValueError", "KeyError", "sms/1")
+    assert "test_outside.py" in told["places"][0]
+    assert "9155000001" not in line

@@ -203,6 +203,17 @@ def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatc
         assert post(web, "ussd", USSD).status_code == 200
 
 
+def test_a_fault_of_our_own_shows_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"+919155000001 {SECRET}")
+
+    monkeypatch.setattr(Queue, "report", broken)
+    with TestClient(make_app(gateway, send=False)) as web, capture_logs() as logs:
+        answer = post(web, "delivery", {"id": "1", "status": "Success"})
+    assert (answer.status_code, answer.text) == (500, "a fault of our own\n")
+    assert [line["event"] for line in logs] == ["webhook.failed"]
+
+
 def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
     sent = 0
 

@@ -1,0 +1,42 @@
+"""How everything is logged: one JSON object a line, and of a fault where it happened, never what it said.
+
+The words of an exception may hold a row or an input: PostgreSQL quotes the key that was there already, a reader the text it
+could not read. So an exception is its type and the places it passed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+import structlog
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: The innermost places of an exception that are named.
+PLACES = 8
+
+
+def set_up(level: str) -> None:
+    """Log to the standard error stream from this level on."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True), places,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )  # fmt: skip
+
+
+def places(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception as its type, what it came from, and the places it passed."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        if error.__cause__ is not None:
+            event["because"] = type(error.__cause__).__name__
+        event["places"] = [f"{Path(at.filename).name}:{at.lineno} {at.name}" for at in extract_tb(error.__traceback__)[-PLACES:]]
+    return event
