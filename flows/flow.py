@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import ClassVar
 
 from transitions import Machine
@@ -96,7 +97,7 @@ class Flow:
         """What can be chosen on the current screen, in order."""
         screen = self.screens[self.state]
         items: tuple[Option, ...] = getattr(self, f"{self.state}_items")() if screen.items else ()
-        return items + tuple(Option(name) for name in screen.options)
+        return items + _options(screen.options)
 
     def arrived(self) -> None:
         """What a flow keeps when it stops at a screen."""
@@ -185,6 +186,12 @@ class Flow:
         """Whether it is this phone's own open request for which a name and an address may be sent."""
         return (request.phone == self.conversation.phone and is_open(request)
                 and request.service in ("new_connection", "name_transfer", "call_back"))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _options(names: tuple[str, ...]) -> tuple[Option, ...]:
+    """Named options, of which there are a few hundred in all."""
+    return tuple(map(Option, names))
 
 
 def is_open(request: Request) -> bool:
