@@ -25,8 +25,8 @@ flows: .venv/run
 	$(BIN)/python -m gateway flows
 
 lock: .venv/test
-	$(BIN)/pip-compile --quiet --no-emit-index-url --no-header --strip-extras --generate-hashes --allow-unsafe --output-file requirements.txt pyproject.toml
-	$(BIN)/pip-compile --quiet --no-emit-index-url --no-header --strip-extras --generate-hashes --extra dev --allow-unsafe --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links --no-header --strip-extras --generate-hashes --allow-unsafe --output-file requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links --no-header --strip-extras --generate-hashes --extra dev --allow-unsafe --output-file requirements-dev.txt pyproject.toml
 
 .venv/run: requirements.txt
 	$(PYTHON) -m venv .venv
