@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.casework import stops
 from flows.flow import Flow, is_open
 from flows.records import Args, Option, Request
 from flows.screens import ask, decide, menu, tell, ticket
@@ -18,6 +19,7 @@ class Track(Flow):
         "number": ask(ticket, field="ticket"),
         "which": decide(),
         "show": tell(),
+        "show_waits": tell(),
         "show_late": tell(),
         "show_closed": tell(),
     }
@@ -30,6 +32,7 @@ class Track(Flow):
         ("list",     "by_number", "number"),
         ("number",   "given",     "which"),
         ("which",    "enter",     "show_closed", "is_closed"),
+        ("which",    "enter",     "show_waits",  "is_waiting"),
         ("which",    "enter",     "show_late",   "is_late"),
         ("which",    "enter",     "show"),
     )  # fmt: skip
@@ -64,6 +67,10 @@ class Track(Flow):
         """Whether it is finished."""
         return self.request is not None and not is_open(self.request)
 
+    def is_waiting(self) -> bool:
+        """Whether it is this person's turn, or the application is not complete: the time limit stands still."""
+        return self.request is not None and stops(self.request.service, self.request.state)
+
     def is_late(self) -> bool:
         """Whether its time limit has passed."""
         request = self.request
@@ -73,4 +80,4 @@ class Track(Flow):
         """All that is told of it."""
         return self.request_args(self.request)
 
-    show_late_args = show_closed_args = show_args
+    show_waits_args = show_late_args = show_closed_args = show_args

@@ -24,7 +24,7 @@ from gateway.desk.routes import ROUTES, desk_routes
 from gateway.desk.staff import ROLES, Staff
 from gateway.records import Inbound
 from tests import town
-from tests.conftest import Clock
+from tests.conftest import BOTH_STORES, Clock
 
 
 class Seat:
@@ -107,6 +107,7 @@ def office(gateway: Gateway, clock: Clock) -> Iterator[Office]:
     Seat.staff = None
 
 
+@BOTH_STORES
 def test_every_page_opens_in_both_languages(office: Office) -> None:
     """With something on each, for whoever may; every other role is turned away, and so is nobody."""
     ticket = _disconnection(office)
@@ -171,6 +172,7 @@ def _disconnection(office: Office) -> str:
     return office.ticket("disconnection")
 
 
+@BOTH_STORES
 def test_a_disconnection_to_its_closure_proof(office: Office) -> None:
     ticket = _disconnection(office)
     assert office.step(ASHA, ticket, "confirm", identity="voter card") == 422  # GALAT may still come
@@ -218,6 +220,7 @@ def test_a_stale_page_changes_nothing(office: Office) -> None:
     assert "Somebody else" in answer.text
 
 
+@BOTH_STORES
 def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> None:
     for label, lang in (("one", "hi"), ("neighbour", "en"), ("average", "hi-Latn")):
         office.speaks(label, lang)
@@ -250,6 +253,7 @@ def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> No
     assert office.state(ticket) == "restored"
 
 
+@BOTH_STORES
 def test_nahi_never_opens_a_second_one_for_the_same_thing(office: Office) -> None:
     office.speaks("one", "en")
     for words in ("TRANS", "1", "1"):
@@ -289,6 +293,7 @@ def test_a_new_connection_starts_its_clock_when_complete(office: Office) -> None
         assert ticket in office.as_(BIRJU).get("/desk/requests", params={"q": words, "show": "all"}).text, words
 
 
+@BOTH_STORES
 def test_search_and_filters_stay_in_the_address(office: Office) -> None:
     ticket = _disconnection(office)
     client = office.as_(BIRJU)
@@ -353,6 +358,7 @@ def test_another_process_hears_the_new_spelling(office: Office) -> None:
     assert other.message("qqlamp")[0].intent == "SUPPLY"
 
 
+@BOTH_STORES
 def test_the_centre_serves_a_person_without_a_phone(office: Office) -> None:
     client = office.as_(CHANDA)
     page = client.post("/desk/centre", data={"phone": "", "begin": "1"})
@@ -385,6 +391,7 @@ def test_the_centre_serves_in_the_name_of_a_phone(office: Office) -> None:
     assert carriers == {"phone"}
 
 
+@BOTH_STORES
 def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
     office.clock.wait(timedelta(days=20))
     officer = Staff("omar", "sms_officer", ("*",), "en")

@@ -88,6 +88,11 @@ class _Connection(psycopg.Connection[Any]):
     deadline: float | None = None
     host = ""
 
+    def __del__(self, *_: Any) -> None:
+        """A thread that ends takes its connection along; nobody forgot to close it."""
+        if getattr(self, "pgconn", None) is not None:
+            self.close()
+
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         try:
             return super().wait(gen, interval, timeout or self.deadline)

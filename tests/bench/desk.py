@@ -27,6 +27,7 @@ from gateway.desk import make_desk
 from gateway.desk.routes import desk_routes
 from gateway.desk.staff import Staff
 from gateway.settings import load
+from gateway.store.sqlite import SQLite
 
 NAMES = ("रमेश Ramesh", "सुनीता Sunita", "इरफ़ान Irfan", "प्रज्ञा Pragya", "राजेन्द्र Rajendra", "कृष्णा Krishna", "शत्रुघ्न Shatrughna",
          "फूलमती Phoolmati", "लक्ष्मण Lakshman", "विजय Vijay", "गीता Geeta", "मुन्नी Munni")  # fmt: skip
@@ -78,6 +79,9 @@ def requests(count: int, people: int, chance: random.Random) -> Iterator[tuple[o
 def fill(gateway: Gateway, people: int, count: int) -> None:
     """Fill an empty store."""
     database, chance = gateway.store.database, random.Random(5)
+    if isinstance(database, SQLite):  # filled in one go, not as a living town is
+        database.run("pragma synchronous=off")
+        database.utils.table("consumer").disable_fts()
     rows = consumers(people, chance)
     while group := list(itertools.islice(rows, 50_000)):
         with gateway.store.write():
@@ -101,7 +105,9 @@ def fill(gateway: Gateway, people: int, count: int) -> None:
                 "insert into section (code, name_deva, name_latin, area) values (?, ?, ?, 'urban')",
                 (f"S{number}", f"प्रशाखा {number}", f"Section {number}"),
             )
-    if database.name == "sqlite":
+    database.enable_search()
+    if isinstance(database, SQLite):
+        database.run("pragma synchronous=full")
         database.run("analyze")
 
 
