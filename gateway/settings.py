@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: facts, telecom-india.md section 2)")
     helpline: str = Field("1912", description="toll-free number (utility.md section 1, S2)")
     shortcode: str = Field("56161", description="number people text, printed in SMS texts")
+    missed_number: str = Field("56162", description="number for missed calls, answered with the bill by SMS (utility.md 1, S10)")
     ussd_code: str = Field("*384*1912#", description="USSD code people dial")
     centre: str = Field("URJAS Kendra", description="the centre for people without a phone, as texts name it")
 

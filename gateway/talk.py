@@ -17,6 +17,7 @@ from gateway.records import Answer, Inbound
 HELP = """  {code}    dial; answers may follow, as in {ahead}
   1, 2, ...     answer the question (or words, where words are asked)
   sms BIL       send a message to {shortcode}
+  {missed}         a missed call, answered with the bill by SMS
   inbox         all messages
   !             deliver the last hop again
   hangup        drop the session
@@ -35,7 +36,7 @@ class Talk:
         self.gateway = gateway
         self.wake = wake
         self.carrier = gateway.carriers[Phone.name]
-        self.handset = Handset(phone, gateway.settings.ussd_code)
+        self.handset = Handset(phone, gateway.settings.ussd_code, gateway.settings.missed_number)
         self.before: Answer | None = None
         self.said = ""
         self.seen = 0
@@ -61,8 +62,15 @@ class Talk:
                         click.echo("No messages yet.")
                 case "help" | "?":
                     code = self.gateway.settings.ussd_code
-                    click.echo(HELP.format(code=code, ahead=f"{code[:-1]}*6#", shortcode=self.gateway.settings.shortcode))
-                case _ if line.startswith("*"):
+                    click.echo(
+                        HELP.format(
+                            code=code,
+                            ahead=f"{code[:-1]}*6#",
+                            shortcode=self.gateway.settings.shortcode,
+                            missed=self.handset.missed_number,
+                        )
+                    )
+                case _ if line.startswith("*") or line == self.handset.missed_number:
                     self.hop(self.handset.dial(line, now_utc()), line)
                 case _:
                     self.hop(self.handset.answer(line, now_utc()), line)

@@ -13,10 +13,14 @@ from datetime import date, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from starlette.testclient import TestClient
 
 from flows.records import Conversation, Name, Place, Take
-from gateway.app import Gateway
+from gateway.api import new_key
+from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
+from gateway.carriers.phone import Handset
+from gateway.chores import Chore, Chores
 from gateway.duties import Keeper, alias
 from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
@@ -401,3 +405,43 @@ def test_the_office_commands(gateway: Gateway, clock: Clock) -> None:
     assert run("held", town.PHONES["one"], "--reason", "asked") == "link: 1\n"
     assert "Missing option '--reason'" in run("forget", town.PHONES["one"])
     assert gateway.store.database.rows("select what, reason from access") == [("held +91******0002", "asked")]
+
+
+def test_a_missed_call_is_made_by_dialling_the_number(gateway: Gateway, clock: Clock) -> None:
+    handset = Handset(town.PHONES["one"], gateway.settings.ussd_code, gateway.settings.missed_number)
+    answer = gateway.hop.serve([handset.dial(gateway.settings.missed_number, clock())])[0]
+    assert answer.screen == "bill.show"
+    assert sent(gateway) == [("one", "welcome/hi-Latn"), ("one", "bill.show/hi-Latn")]
+
+
+# --- over HTTP, as it is put together -----------------------------------------------------------------------------------
+
+
+def test_a_bill_put_by_the_billing_system_is_told(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    key, digest = new_key()
+    opened = replace(gateway, settings=settings.model_copy(update={"api_clients": {"billing": digest}}))
+    with TestClient(make_app(opened, send=False)) as client:
+        assert client.get("/api/v1/openapi.json").status_code == 200
+        put = client.put(
+            "/api/v1/bills/100000001/2026-06", json={"amount": 94000, "due": "2026-06-20"},
+            headers={"Authorization": f"Bearer billing.{key}"},
+        )  # fmt: skip
+        assert put.status_code == 201
+        assert client.put("/api/v1/bills/100000001/2026-06", json={}).status_code == 401
+    assert sent(gateway) == [("one", "bill/hi-Latn"), ("son", "bill/hi-Latn")]
+
+
+def test_there_is_no_api_without_clients(gateway: Gateway) -> None:
+    with TestClient(make_app(gateway, send=False)) as client:
+        assert client.get("/api/v1/openapi.json").status_code == 404
+
+
+def test_a_chore_that_fails_keeps_no_other_from_its_work(gateway: Gateway) -> None:
+    done: list[str] = []
+
+    def broken() -> None:
+        raise RuntimeError("the disk is full")
+
+    chores = Chores(gateway.store, [Chore("broken", broken), Chore("good", lambda: done.append("good"))])
+    assert not chores.round()
+    assert done == ["good"]

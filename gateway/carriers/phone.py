@@ -67,12 +67,16 @@ class Handset:
 
     phone: str
     code: str
+    missed_number: str = ""
     session: str = ""
     text: str = ""
     last: Inbound | None = None
 
     def dial(self, number: str, at: datetime) -> Inbound:
-        """A new session. What is dialled behind the code (`*384*1912*6#`) arrives as text. Raises NotHere."""
+        """A new session. What is dialled behind the code (`*384*1912*6#`) arrives as text. The missed-call number rings and
+        is not taken. Raises NotHere."""
+        if number == self.missed_number:
+            return self.missed(at)
         if not number.endswith("#"):
             raise NotHere("call")
         extension = number.removeprefix(self.code[:-1])

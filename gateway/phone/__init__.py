@@ -193,7 +193,7 @@ class Exchange:
         if phone not in self.lines:
             if len(self.lines) >= PHONES:
                 del self.lines[next(iter(self.lines))]
-            self.lines[phone] = Line(Handset(phone, self.gateway.settings.ussd_code))
+            self.lines[phone] = Line(Handset(phone, self.gateway.settings.ussd_code, self.gateway.settings.missed_number))
         return self.lines[phone]
 
     async def _hop(self, line: Line, inbound: Inbound, said: str, before: Answer | None = None) -> Response:

@@ -49,7 +49,7 @@ async function hop(path, body, busy) {
     else note(words.network_session);
   } else {
     sentAt = performance.now();
-    note(words.sent);
+    note(came.hop.channel === "missed" ? words.missed : words.sent);
     poll();
   }
 }
