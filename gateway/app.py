@@ -92,13 +92,14 @@ class Gateway:
 
     def workers(self) -> Workers:
         """Sending for every carrier, fetching for those that keep what they bring, and the chores."""
-        rules, every = self.settings.sending(), timedelta(minutes=self.settings.at_fetch_minutes)
+        every = timedelta(minutes=self.settings.at_fetch_minutes)
         megabyte, low, reserve = 1_000_000, self.settings.disk_low_mb, self.settings.disk_reserve_mb
         upkeep = Upkeep(self.store, self.hop.clock, low=low * megabyte, reserve=reserve * megabyte)
         work: list[Work] = [self.chores(), upkeep]
         for carrier in self.carriers.values():
             if carrier.sends:
-                work.append(Outbox(self.store, carrier, rules, senders=self.settings.senders, wake=threading.Event(),
+                rules, senders = self.settings.sending(carrier.name), self.settings.senders
+                work.append(Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event(),
                                    stand_ins=self.pen.routes.stand_ins))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))

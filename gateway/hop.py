@@ -94,9 +94,10 @@ class Hop:
                 return [self.serve([inbound])[0] for inbound in group]
             return [self._serve_alone(group[0], error)]
         metrics.served(group, answers)
+        tell = log.info  # once a group: finding it costs more than calling it
         for inbound, answer in zip(group, answers, strict=True):
             if not isinstance(answer, Exception):
-                log.info("hop", hop=inbound.id, carrier=inbound.carrier, channel=inbound.channel, phone=masked(inbound.phone),
+                tell("hop", hop=inbound.id, carrier=inbound.carrier, channel=inbound.channel, phone=masked(inbound.phone),
                          screen=answer.screen, lang=answer.lang, ends=answer.ends)  # fmt: skip
         return [
             self._serve_alone(inbound, answer) if isinstance(answer, Exception) else answer

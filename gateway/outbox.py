@@ -34,6 +34,8 @@ POLL = 0.1
 WATCH = 1.0
 #: How often it is looked for messages that a clock set back has left in the future. Seconds.
 MEND = 60.0
+#: How long it is left alone when the store is in trouble. Seconds.
+TROUBLE = 0.5
 #: How long senders may finish when the worker is to stop. What is still out then is Unsure to the next worker.
 DRAIN = 4.0
 #: The first wait before another try, doubled each time up to the longest.
@@ -107,6 +109,7 @@ class Outbox:
         except Exception as error:  # the database is away or the disk full: nothing is lost, it is tried again
             log.error("outbox.trouble", carrier=self._carrier.name, exc_info=error)
             self._alarmed = None
+            time.sleep(TROUBLE)
             return False
 
     def _send(self) -> None:

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     sends_per_second: Annotated[float, Field(gt=0)] = Field(
         50, description="messages a second from a worker to a carrier; no limit is published (africastalking.md 7) [proposal]"
     )
+    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description='another number a second for a carrier, as {"kannel": 20} [proposal]'
+    )
     report_wait_seconds: Annotated[int, Field(ge=0)] = Field(
         120, description="seconds a delivery report is awaited before what may have gone is sent again [proposal]"
     )
@@ -392,10 +395,10 @@ class Settings(BaseSettings):
             changes=tuple(one for change in self.limit_changes for one in _limit_changes(change)),
         )
 
-    def sending(self) -> Sending:
-        """The rules as the worker reads them."""
+    def sending(self, carrier: str = "") -> Sending:
+        """The rules as the worker of a carrier reads them."""
         return Sending(
-            per_second=self.sends_per_second,
+            per_second=self.rates.get(carrier, self.sends_per_second),
             lease=timedelta(seconds=self.send_timeout + 15),
             report_wait=timedelta(seconds=self.report_wait_seconds),
             quiet_from=self.quiet_from,

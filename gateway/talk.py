@@ -134,7 +134,8 @@ def strip(hop: Shown, before: Answer | None) -> str:
 def talk(gateway: Gateway, phone: str) -> None:
     """Talk until `quit`. This phone's messages are sent from here too, in case no worker runs; no other carrier's are."""
     wake, stop = threading.Event(), threading.Event()
-    outbox = Outbox(gateway.store, gateway.carriers[Phone.name], gateway.settings.sending(), senders=1, wake=wake)
+    rules = gateway.settings.sending(Phone.name)
+    outbox = Outbox(gateway.store, gateway.carriers[Phone.name], rules, senders=1, wake=wake)
     worker = threading.Thread(target=outbox.run, args=(stop,))
     worker.start()
     try:

@@ -432,6 +432,11 @@ def test_bucket() -> None:
     assert 490 <= sent <= 511
 
 
+def test_each_carrier_has_its_pace(settings: Settings) -> None:
+    own = settings.model_copy(update={"rates": {"kannel": 20.0}})
+    assert [own.sending(carrier).per_second for carrier in ("africastalking", "kannel")] == [50, 20]
+
+
 def test_bulk_is_spread_over_a_feeder(gateway: Gateway, clock: Clock) -> None:
     """`one`, `son` and `neighbour` live behind F1, `average` behind F2; it is 20:59:58 in India."""
     clock.now = town.BEGIN.replace(hour=15, minute=29, second=58)

@@ -66,7 +66,6 @@ class Emulator:
         self.calls = 0
         self.connections = 0
         self.inbox: list[dict[str, Any]] = []
-        self.balance = "INR 4242.00"
         self.reports_to = ""
         self.make_reports: Callable[[Taken], list[str]] = lambda taken: []
         self.early = False
@@ -169,9 +168,7 @@ def _handler(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
                 return
             url = urlsplit(self.path)
             asked = parse_qs(url.query)
-            if url.path == "/version1/user":
-                self.answer(200, json.dumps({"UserData": {"balance": emulator.balance}}))
-            elif url.path == "/version1/messaging":
+            if url.path == "/version1/messaging":
                 last = int(asked.get("lastReceivedId", ["0"])[0])
                 messages = [one for one in emulator.inbox if one["id"] > last][:100]
                 self.answer(200, json.dumps({"SMSMessageData": {"Messages": messages}}))
