@@ -68,7 +68,7 @@ def texts(draw: st.DrawFn, most_items: int = 6) -> Text:
     made = FLOWS[flow].screens[screen]
     names = [*([made.items] * draw(st.integers(0, most_items)) if made.items else []), *made.options]
     options = tuple(Option(name, str(n), _values(draw, flow, screen, name)) for n, name in enumerate(names))
-    errors = st.sampled_from(("option", "digits", "account", "pin", "load", "reading", "ticket", "last_four"))
+    errors = st.sampled_from(sorted(VOICE.catalogues["hi"].shared["line"].keys() - {"back", "more"}))
     top = draw(st.lists(errors, max_size=1)) + draw(st.sampled_from(([], ["help_line"], ["aadhaar"])))
     back = made.kind != "end" and screen != "home"
     return Text(flow, screen, _values(draw, flow, screen, ""), options, tuple(top), back=back, ends=made.kind == "end")
