@@ -80,14 +80,15 @@ def talk(phones: int) -> Iterator[Inbound]:
             yield Inbound(f"{session}/{text}", "phone", phone, "ussd", text, BEGIN, session, lost=bool(text))
 
 
-def measure(gateway: Gateway, talks: list[Iterator[Inbound]], server: Server | None) -> tuple[float, float]:
-    """Microseconds a hop takes: of CPU, and by the clock."""
-    hops, cpu, began = 0, time.process_time() + served(server), time.perf_counter()
+def measure(gateway: Gateway, talks: list[Iterator[Inbound]], server: Server | None) -> tuple[float, float, float]:
+    """Microseconds a hop takes: of our CPU, of the server's, and by the clock."""
+    hops, own, theirs, began = 0, time.process_time(), served(server), time.perf_counter()
     for _ in range(GROUPS):
         group = {inbound.phone: inbound for inbound in map(next, talks)}
         gateway.hop.serve(list(group.values()))
         hops += len(group)
-    return (time.process_time() + served(server) - cpu) / hops * 1e6, (time.perf_counter() - began) / hops * 1e6
+    own, theirs, took = time.process_time() - own, served(server) - theirs, time.perf_counter() - began
+    return own / hops * 1e6, theirs / hops * 1e6, took / hops * 1e6
 
 
 def served(server: Server | None) -> float:
@@ -117,8 +118,8 @@ def main() -> None:
     server.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            print("| store | consumers | CPU a hop | by the clock | to the small town |")
-            print("|---|---|---|---|---|")
+            print("| store | consumers | our CPU a hop | the server's | by the clock | CPU to the small town |")
+            print("|---|---|---|---|---|---|")
             for name, of in (("SQLite", None), ("PostgreSQL", server)):
                 sizes, gateways, talks = (SMALL, options.large), [], []
                 for size in sizes:
@@ -132,11 +133,11 @@ def main() -> None:
                     [measure(gateway, said, of) for gateway, said in zip(gateways, talks, strict=True)]
                     for _ in range(options.rounds)
                 ]
-                ratio = statistics.median(large[0] / small[0] for small, large in rounds)
+                ratio = statistics.median(sum(large[:2]) / sum(small[:2]) for small, large in rounds)
                 for place, size in enumerate(sizes):
-                    cpu, clock = (statistics.median(one[place][of_] for one in rounds) for of_ in (0, 1))
+                    own, theirs, clock = (statistics.median(one[place][part] for one in rounds) for part in range(3))
                     to = "1" if place == 0 else f"{ratio:.2f}"
-                    print(f"| {name} | {size:,} | {cpu:.0f} us | {clock:.0f} us | {to} |", flush=True)
+                    print(f"| {name} | {size:,} | {own:.0f} us | {theirs:.0f} us | {clock:.0f} us | {to} |", flush=True)
                     gateways[place].store.close()
     finally:
         server.destroy()
