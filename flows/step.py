@@ -126,7 +126,7 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     if said.number == "9" and conversation.page + 1 < len(conversation.pages):
         return Turn(replace(conversation, page=conversation.page + 1, tries=0), None)
     if not conversation.lang and (said.intent or not conversation.place.screen):
-        conversation = replace(conversation, lang=said.register or "hi-Latn")
+        conversation = replace(conversation, lang=said.register or "hi-Latn", ahead=())
         turn = _hear(conversation, said, facts)
         welcome = Tell(Text("sms", "welcome"), phone=conversation.phone)
         return replace(turn, effects=(*turn.effects, welcome))
