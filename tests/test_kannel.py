@@ -267,7 +267,7 @@ def test_to_the_letter_both_ways_with_the_ids_on_the_wire(over_smpp: Product, sm
 
 
 @pytest.mark.xdist_group("kannel")
-def test_an_smsc_that_refuses_and_one_that_is_away(over_smpp: Product, smsc: Smsc) -> None:
+def test_an_smsc_that_refuses(over_smpp: Product, smsc: Smsc) -> None:
     smsc.refuse = 0x0000000B  # invalid destination
     smsc.bring(PHONE, "56161", "BIL")
     over_smpp.until(lambda: over_smpp.rows("select 1 from outbox where state = 'failed'"))
@@ -277,6 +277,19 @@ def test_an_smsc_that_refuses_and_one_that_is_away(over_smpp: Product, smsc: Sms
     refused = Kannel(wrong, lambda key, lang: "").send(message("BIL"))
     assert isinstance(refused, Later)
     assert refused.pause
+
+
+@pytest.mark.xdist_group("kannel")
+def test_an_smsc_that_is_away_for_a_while(over_smpp: Product, smsc: Smsc) -> None:
+    smsc.leave()
+    outcome = Sent("")
+    for id_ in range(1000, 1200):  # until bearerbox has noticed
+        outcome = over_smpp.kannel.send(message(f"BIL {id_}", id_=id_))
+        if isinstance(outcome, Sent) and outcome.note:
+            break
+    assert outcome == Sent(str(id_), "queued: the SMSC is away")
+    smsc.come()
+    over_smpp.until(lambda: f"BIL {id_}" in {one.text for one in smsc.read()})
 
 
 def replace_password(settings: Settings) -> Settings:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 import struct
 import threading
 from collections import deque
@@ -18,11 +17,14 @@ from smpplib.command import SubmitSM
 from smpplib.smpp import make_pdu, parse_pdu
 
 from messages.encoding import GSM, measure
+from tests.kannel import free_ports
 
 GSM_DEFAULT, UCS2 = 0, 8
 HAS_HEADER, IS_RECEIPT = 0x40, 0x04
 #: How many messages may wait for Kannel's acknowledgement at once.
 WINDOW = 50
+#: Seconds after which a message that was turned away is brought again.
+AGAIN = 0.5
 
 
 class _Submitted(SubmitSM):
@@ -69,26 +71,33 @@ class Smsc:
     parts: list[Part] = field(default_factory=list)
     binds: int = 0
     acknowledged: int = 0
+    turned_away: int = 0
 
     def __enter__(self) -> Smsc:
         self._to_bring: deque[dict[str, object]] = deque()
         self._unacknowledged: dict[int, dict[str, object]] = {}
+        self._brought = 0
         self._numbers = itertools.count(1)
         self._references = itertools.count(1)
         self._writer: asyncio.StreamWriter | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_ports(1)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="smsc")
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", self.port), self._loop
-        ).result()
+        self.come()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def come(self) -> None:
+        """Be there, or back."""
+        server = asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = asyncio.run_coroutine_threadsafe(server, self._loop).result()
+
+    def leave(self) -> None:
+        """Be away: the line breaks and nobody answers."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -110,11 +119,11 @@ class Smsc:
         for number, piece in enumerate(pieces, 1):
             header = bytes((5, 0, 3, reference, len(pieces), number)) if len(pieces) > 1 else b""
             pdus.append(_message(phone, shortcode, header + piece, coding, HAS_HEADER if header else 0))
-        self._loop.call_soon_threadsafe(self._queue, pdus[::-1] if backwards else pdus)
+        self._loop.call_soon_threadsafe(self._add, pdus[::-1] if backwards else pdus)
 
     def left(self) -> int:
         """How many messages and receipts Kannel has not acknowledged."""
-        return len(self._to_bring) + len(self._unacknowledged)
+        return self._brought - self.acknowledged
 
     def read(self) -> list[Read]:
         """Everything sent to phones, long texts joined, in the order of their first parts."""
@@ -130,6 +139,10 @@ class Smsc:
         return texts
 
     # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _add(self, pdus: list[dict[str, object]]) -> None:
+        self._brought += len(pdus)
+        self._queue(pdus)
 
     def _queue(self, pdus: list[dict[str, object]]) -> None:
         self._to_bring.extend(pdus)
@@ -165,7 +178,11 @@ class Smsc:
             case 0x00000004:
                 self._submitted(data, number, writer)
             case 0x80000005:  # deliver_sm_resp
-                if self._unacknowledged.pop(number, None) is not None:
+                pdu = self._unacknowledged.pop(number, None)
+                if pdu is not None and struct.unpack(">L", data[8:12])[0]:  # not now: its queue is full, or nobody is behind it
+                    self.turned_away += 1
+                    self._loop.call_later(AGAIN, self._queue, [pdu])
+                elif pdu is not None:
                     self.acknowledged += 1
                 self._push()
             case 0x00000015 | 0x00000006:
@@ -189,7 +206,7 @@ class Smsc:
         writer.write(_pdu("submit_sm_resp", number, message_id=id_))
         if pdu.registered_delivery & 1:
             receipt = f"id:{id_} sub:001 dlvrd:001 submit date:2611241200 done date:2611241200 stat:{self.receipt} err:000 text:"
-            self._queue([_message(phone, sender, receipt.encode(), GSM_DEFAULT, IS_RECEIPT)])
+            self._add([_message(phone, sender, receipt.encode(), GSM_DEFAULT, IS_RECEIPT)])
 
 
 def _message(source: str, destination: str, octets: bytes, coding: int, esm: int) -> dict[str, object]:
