@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.bills import Bills
 from gateway.store.campaigns import Campaign, CampaignKind, Campaigns, Debt, Listener, Selection
+from gateway.store.sql import campaign_of
 from messages import DEFAULT_LANGUAGE, Limits
 from messages.catalogue import LANGUAGES
 
@@ -157,7 +158,7 @@ class Office:
         if kind == "due" and bill.due < now.astimezone(INDIA).date():
             return False
         text = self._text(kind, Debt(account, bill.amount, bill.due, ""), listener, now)
-        self._pen.write(text, phone, now=now)
+        self._store.enqueue(self._pen.compose(text, phone, now=now, inbound=campaign_of(account)))
         self._store.tell(phone, "bill", account, bill.number, now, now + timedelta(days=self._settings.answer_days))
         return True
 

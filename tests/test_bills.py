@@ -260,6 +260,18 @@ def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Of
     assert told == {"two", "average", "village"}
 
 
+def test_a_payment_takes_a_reminder_back_that_waits_in_the_outbox(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    with gateway.store.write():
+        row = ["100000002", f"{clock().date()}", "R11", 318_000]
+        apply(gateway.store, kinds()["payments"], [row], gateway.billing().hooks, clock())
+    rows = gateway.store.database.rows("select text from outbox where state = 'dropped'")
+    assert len(rows) == 1, "the other account of that phone is still reminded"
+    assert "3,180" in rows[0][0]
+
+
 def test_what_waited_is_looked_at_once_more_before_it_leaves(gateway: Gateway, office: Office, clock: Clock) -> None:
     clock.wait(JUNE_4)
     office.start(Selection("due"), "asha", clock())

@@ -35,8 +35,11 @@ class Bills:
         return [Linked(phone, bool(confirmed), accounts) for phone, confirmed, accounts in self._rows(sql, (account,))]
 
     def noted_on(self, phone: str, account: str) -> datetime | None:
-        """When the phone was told that a meter reader noted it for this account."""
-        rows = self._rows("select min(at) from told where phone = ? and kind = 'noted' and account = ?", (phone, account))
+        """When the phone was told that a meter reader noted it for this account; an earlier noting that was objected to does
+        not count."""
+        sql = """select min(t.at) from told t join link k on k.phone = t.phone and k.account = t.account
+                 where t.phone = ? and t.kind = 'noted' and t.account = ? and t.at >= k.linked_at"""
+        rows = self._rows(sql, (phone, account))
         return moment(rows[0][0]) if rows[0][0] is not None else None
 
     def last_payment(self, account: str) -> int:

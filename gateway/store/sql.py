@@ -86,6 +86,11 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+def campaign_of(account: str) -> str:
+    """What a reminder in the outbox says it was caused by: the account it is about."""
+    return f"campaign/{account}"
+
+
 class Conflict(Exception):
     """Somebody else was faster (another phone reported the same transformer): the hop is to be taken again, on new facts."""
 
@@ -409,6 +414,9 @@ class Store:
         """Reminders and notices about an account that have not gone out yet are not sent any more."""
         sql = "update campaign_row set state = 'cleared', at = ? where account = ? and state = 'waiting'"
         self._run(sql, (millis(now), account))
+        sql = """update outbox set state = 'dropped', note = 'paid or disputed meanwhile', settled = ?
+                 where phone in (select phone from link where account = ?) and state = 'waiting' and inbound = ?"""
+        self._run(sql, (millis(now), account, campaign_of(account)))
 
     def phone_event(self, phone: str, now: datetime, what: str, note: str = "") -> None:
         """Something about a phone worth a line in its history: linked, unlinked, muted."""
