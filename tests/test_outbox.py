@@ -28,7 +28,7 @@ from gateway.store.queue import Queue
 from gateway.store.sql import Outgoing, millis
 from gateway.throttle import Breaker, Bucket
 from tests import town
-from tests.conftest import Clock
+from tests.conftest import BOTH_STORES, Clock
 from tests.emulators.africastalking import API_KEY, Emulator
 
 PHONE = "+915550000002"
@@ -107,6 +107,7 @@ def post(settings: Settings, emulator: Emulator, clock: Clock, monkeypatch: pyte
 # --- what becomes of a message ----------------------------------------------------------------------------------------
 
 
+@BOTH_STORES
 def test_what_waits_is_sent_once(post: Post) -> None:
     for number in range(40):
         post.put(f"text {number}", f"+9155500001{number:02d}")
@@ -206,6 +207,7 @@ def test_a_report_may_overtake_the_answer(post: Post) -> None:
     assert post.states() == ["delivered"]
 
 
+@BOTH_STORES
 def test_a_report_settles_what_a_time_out_left_open(post: Post) -> None:
     """The answer never came, but the report did: it is not sent again."""
     post.emulator.days = ["late"]
@@ -219,6 +221,7 @@ def test_a_report_settles_what_a_time_out_left_open(post: Post) -> None:
     assert len(post.emulator.taken) == 1
 
 
+@BOTH_STORES
 def test_the_report_may_come_before_the_time_out(post: Post) -> None:
     post.emulator.days = ["late"]
     id_ = post.put()
@@ -247,6 +250,7 @@ def taken_by(post: Post, **changed: Any) -> list[str]:
     return [row[0] for row in post.store.database.rows("select text from outbox where state = 'sending' order by id")]
 
 
+@BOTH_STORES
 def test_answers_leave_before_bulk(post: Post) -> None:
     for number in range(100):
         post.put(f"bill {number}", f"+9155500002{number:02d}", lane="bulk")
@@ -280,6 +284,7 @@ def test_bulk_never_takes_the_last_senders(post: Post) -> None:
     assert [one.text for one in post.emulator.taken].index("answer") < 12
 
 
+@BOTH_STORES
 def test_quiet_hours_hold_what_nobody_asked_for(post: Post) -> None:
     post.clock.now = town.BEGIN.replace(hour=16, minute=0)  # 21:30 in India
     bill = post.put("bill", lane="bulk", waits=True)
@@ -311,6 +316,7 @@ def test_quiet_hours(post: Post, here: str, ends: str | None) -> None:
     assert end is None or timedelta(0) < end - now <= timedelta(hours=11)
 
 
+@BOTH_STORES
 def test_the_cap_holds_equal_texts_whoever_sends_them(post: Post) -> None:
     for _ in range(7):
         post.put("the same")
@@ -335,6 +341,7 @@ def test_the_cap_of_a_day(post: Post) -> None:
     assert post.states()[-1] == "sent"
 
 
+@BOTH_STORES
 def test_the_budget_stops_bulk_only_and_says_so(post: Post) -> None:
     for number in range(6):
         post.put(f"bill {number}", f"+9155500002{number:02d}", lane="bulk", parts=2)
@@ -350,6 +357,7 @@ def test_the_budget_stops_bulk_only_and_says_so(post: Post) -> None:
     assert post.queue.alarms() == []
 
 
+@BOTH_STORES
 def test_our_own_fault_stops_the_queue_of_its_template(post: Post) -> None:
     post.emulator.days = ["code 402"]
     first = post.put("one", template="sms.bill/hi")
@@ -366,6 +374,7 @@ def test_our_own_fault_stops_the_queue_of_its_template(post: Post) -> None:
     assert (post.states(), post.row(first, "attempts")) == (["sent"] * 3, 2)
 
 
+@BOTH_STORES
 def test_information_stops_where_it_is_not_wanted(post: Post) -> None:
     with post.store.write():
         post.store.mute(PHONE, True, post.clock(), "word")
@@ -437,6 +446,7 @@ def test_each_carrier_has_its_pace(settings: Settings) -> None:
     assert [own.sending(carrier).per_second for carrier in ("africastalking", "kannel")] == [50, 20]
 
 
+@BOTH_STORES
 def test_bulk_is_spread_over_a_feeder(gateway: Gateway, clock: Clock) -> None:
     """`one`, `son` and `neighbour` live behind F1, `average` behind F2; it is 20:59:58 in India."""
     clock.now = town.BEGIN.replace(hour=15, minute=29, second=58)
@@ -449,6 +459,7 @@ def test_bulk_is_spread_over_a_feeder(gateway: Gateway, clock: Clock) -> None:
 # --- workers that die, clocks that jump -------------------------------------------------------------------------------
 
 
+@BOTH_STORES
 def test_what_a_dead_worker_held_is_settled_by_its_class(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
     for delivery in ("once", "must_arrive"):
@@ -458,6 +469,7 @@ def test_what_a_dead_worker_held_is_settled_by_its_class(post: Post, monkeypatch
     assert post.states() == ["unknown", "sent"]
 
 
+@BOTH_STORES
 def test_a_worker_that_was_given_up_may_still_bring_the_answer(post: Post) -> None:
     post.put()
     (message,) = [message for _, message in (post.outbox().turn(), *post.queue.out(NAME))[1:]]
@@ -482,6 +494,7 @@ def test_a_clock_that_jumps_ahead_makes_nobody_dead(post: Post) -> None:
     assert post.states() == ["sending"]
 
 
+@BOTH_STORES
 def test_a_clock_set_back_starves_nobody(post: Post) -> None:
     post.clock.wait(timedelta(days=4000))
     post.put("written in the future")

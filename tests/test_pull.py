@@ -13,7 +13,7 @@ from gateway.pull import Pull
 from gateway.records import Inbound
 from gateway.settings import Settings
 from tests import town
-from tests.conftest import Clock
+from tests.conftest import BOTH_STORES, Clock
 from tests.emulators.africastalking import API_KEY, Emulator
 
 EVERY = timedelta(minutes=5)
@@ -48,6 +48,7 @@ def answers(gateway: Gateway) -> list[tuple[str, str]]:
     return gateway.store.database.rows("select phone, text from inbound order by phone, at")
 
 
+@BOTH_STORES
 def test_what_never_reached_us_is_answered_once(gateway: Gateway, emulator: Emulator, pull: Pull, clock: Clock) -> None:
     by_webhook(gateway, ONE, "BIL", "uuid-1")
     emulator.bring(ONE, "BIL", DATE.replace(" ", "T") + ".471Z")  # the same, with milliseconds and another id
@@ -60,6 +61,7 @@ def test_what_never_reached_us_is_answered_once(gateway: Gateway, emulator: Emul
     assert gateway.store.database.rows("select count(distinct inbound) from outbox")[0][0] == 2
 
 
+@BOTH_STORES
 def test_the_webhook_may_come_after_all(gateway: Gateway, emulator: Emulator, pull: Pull) -> None:
     emulator.bring(ONE, "BIL", DATE)
     assert pull.turn() == 1
@@ -77,6 +79,7 @@ def test_a_hundred_at_a_time(gateway: Gateway, emulator: Emulator, pull: Pull) -
     assert pull.turn() + gateway.store.count("quarantine") == 230
 
 
+@BOTH_STORES
 def test_it_is_not_answered_into_a_conversation_that_went_on(gateway: Gateway, emulator: Emulator, pull: Pull) -> None:
     emulator.bring(ONE, "1", "2026-05-25 04:20:00")
     by_webhook(gateway, ONE, "METER", "uuid-1")
@@ -102,6 +105,7 @@ def test_an_aadhaar_number_is_known_again_though_it_is_not_kept(gateway: Gateway
     assert gateway.store.count("inbound") == 1
 
 
+@BOTH_STORES
 def test_one_worker_has_its_turn(gateway: Gateway, emulator: Emulator, pull: Pull, clock: Clock) -> None:
     other = Pull(gateway.store, pull._carrier, gateway.hop.serve, every=EVERY, clock=clock)
     emulator.bring(ONE, "BIL", DATE)

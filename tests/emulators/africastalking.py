@@ -245,10 +245,11 @@ def _answer(phone: str, code: int, reference: str, cost: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--every-day", default="ok", help="how all sends go")
     parser.add_argument("--reports-to", default="", help="where each message is reported as delivered")
     options = parser.parse_args()
     with Emulator(latency=options.latency) as emulator:
-        emulator.reports_to = options.reports_to
+        emulator.every_day, emulator.reports_to = options.every_day, options.reports_to
         emulator.make_reports = lambda taken: ["Success"]
         print(emulator.url, flush=True)
         for _ in sys.stdin:
