@@ -117,7 +117,11 @@ def usual(voice: Voice, pattern: Pattern) -> dict[str, object]:
     """An ordinary value for each slot of a text."""
     catalogue = next(iter(voice.catalogues.values()))
     return {
-        name: words(catalogue, name)[0] if kind == "word" else USUAL_TYPES.get(kind, USUAL.get(name, PLAIN.get(name)))
+        name: words(catalogue, name)[0]
+        if kind == "word"
+        else USUAL.get(name)
+        if name in USUAL
+        else USUAL_TYPES.get(kind, PLAIN.get(name))
         for name, kind in pattern.slots
     }
 
