@@ -49,7 +49,7 @@ class Seated:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            scope.setdefault("state", {})["staff"] = self.staff
+            scope.setdefault("state", {}).update(staff=self.staff, csrf="bench", session="bench")
         await self.app(scope, receive, send)
 
 
