@@ -12,7 +12,7 @@ from flows.casework import CASES
 from gateway.desk.ask import Ask
 from gateway.desk.charts import bars, flow_diagram, stacked
 from gateway.desk.staff import ALL_SECTIONS
-from gateway.store.figures import AHEAD, WEEK, Figures, Left
+from gateway.store.figures import AHEAD, TAKEN, WEEK, Figures, Left, Sent
 
 #: The spans that can be looked at, in days; the first is the usual one.
 SPANS = (28, 7, 90)
@@ -67,6 +67,7 @@ def figures(ask: Ask) -> Response:
             ],
             w["figures_linked"],
         ),
+        delivery=bars(delivered(ask, read.sent(since)), w["figures_delivery"]),
         weeks=_weeks(weeks),
         new_links=weeks,
         sections=desk.cases.sections(),
@@ -104,6 +105,19 @@ def _place(ask: Ask, code: str) -> str:
     if place is None:
         return code
     return (place.deva or place.latin) if ask.lang == "hi" else (place.latin or place.deva)
+
+
+def delivered(ask: Ask, sent: Sequence[Sent]) -> list[tuple[str, float, str]]:
+    """Of what a carrier took in each register, how much is known to have arrived."""
+    w = ask.desk.words[ask.lang]
+    rows = []
+    for carrier, register in sorted({(one.carrier, one.register) for one in sent}):
+        own = [one for one in sent if (one.carrier, one.register) == (carrier, register)]
+        out = sum(one.messages for one in own if one.state in TAKEN)
+        arrived = sum(one.messages for one in own if one.state == "delivered")
+        if out:
+            rows.append((f"{carrier}, {w[f'register_{register}']}", arrived / out, f"{arrived} / {out}"))
+    return rows
 
 
 def _weeks(weeks: Mapping[tuple[str, int], int]) -> Sequence[tuple[int, str]]:

@@ -9,7 +9,8 @@ from starlette.responses import RedirectResponse, Response
 from gateway.desk.ask import Ask
 from gateway.desk.campaigns import CATEGORIES, KINDS, office
 from gateway.desk.charts import bars
-from gateway.store.figures import Figures
+from gateway.desk.figures import delivered
+from gateway.store.figures import TAKEN, Figures
 from gateway.store.queue import Queue
 
 #: How far back delivery is counted.
@@ -28,8 +29,8 @@ def messages(ask: Ask) -> Response:
     for carrier, register in groups:
         own = [one for one in sent if (one.carrier, one.register) == (carrier, register)]
         by_state = {state: sum(one.messages for one in own if one.state == state) for state in {one.state for one in own}}
-        out = sum(by_state.get(state, 0) for state in ("sent", "delivered", "failed", "unknown"))
-        parts = sum(one.parts for one in own if one.state in ("sent", "delivered", "failed", "unknown"))
+        out = sum(by_state.get(state, 0) for state in TAKEN)
+        parts = sum(one.parts for one in own if one.state in TAKEN)
         delivery.append((carrier, register, by_state, out, parts, parts * settings.part_paise))
     hour, day = queue.parts_spent(now)
     return desk.page(
@@ -38,14 +39,7 @@ def messages(ask: Ask) -> Response:
         ages=queue.ages(now),
         alarms=queue.alarms(),
         delivery=delivery,
-        chart=bars(
-            [
-                (f"{carrier} {register}", by_state.get("delivered", 0) / out, f"{by_state.get('delivered', 0)} / {out}")
-                for carrier, register, by_state, out, _, _ in delivery
-                if out
-            ],
-            w["delivery"],
-        ),
+        chart=bars(delivered(ask, sent), w["delivery"]),
         parts=(hour, day),
         cost=day * settings.part_paise,
         part_paise=settings.part_paise,

@@ -10,6 +10,8 @@ from gateway.store.sql import Store, millis
 
 #: India is this much ahead of UTC: days are days there.
 AHEAD = 330 * 60_000
+#: States of a message that a carrier took, or may have taken.
+TAKEN = ("sent", "delivered", "failed", "unknown")
 DAY, WEEK = 86_400_000, 7 * 86_400_000
 
 
