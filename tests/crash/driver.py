@@ -119,10 +119,10 @@ def hops_of(phone: str, seed: int, count: int) -> list[Hop]:
 
 def _as_brought(inbound: Inbound) -> Hop:
     if inbound.channel == "ussd":
-        form = {"sessionId": f"{inbound.phone[1:]}-{inbound.session}", "phoneNumber": inbound.phone, "networkCode": "99999",
+        form = {"sessionId": f"x{inbound.session}", "phoneNumber": inbound.phone, "networkCode": "99999",
                 "serviceCode": "*384*1912#", "text": inbound.text}  # fmt: skip
         return Hop("ussd", form, {"at-ussd-hop-metadata": "x"} if inbound.lost else {})
-    form = {"date": "2026-05-25 04:30:00", "from": inbound.phone, "to": "56161", "id": f"{inbound.phone}-{inbound.id}",
+    form = {"date": "2026-05-25 04:30:00", "from": inbound.phone, "to": "56161", "id": f"x{inbound.id}",
             "text": inbound.text}  # fmt: skip
     return Hop("sms", form, {})
 
