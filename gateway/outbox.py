@@ -128,9 +128,32 @@ class Outbox:
     # --- the clerk --------------------------------------------------------------------------------------------------
 
     def turn(self) -> bool:
-        """Write down what came back and hand out what is due, in one transaction; whether there may be more at once."""
-        self._collect()
+        """Write down what came back and hand out what is due; whether there may be more at once."""
         now, at = self._clock(), time.monotonic()
+        self._collect()
+        self._now_and_then(now, at)
+        room = self._room(at)
+        if not self._unsettled and not (room and self._queue.is_due(self._carrier.name, now)):
+            return False
+        return self._write(now, room) == MOST_AT_ONCE
+
+    def _write(self, now: datetime, room: int) -> int:
+        """Settle and take in one transaction, and act on it when it is durable; how many due messages were looked at."""
+        with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
+            settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
+            looked_at, taken = self._take(now, room) if room else (0, [])
+            self._mirror(now)
+        self._unsettled.clear()
+        for one in settled:
+            _report(*one)
+        self._bucket.spend(len(taken))
+        self._out += len(taken)
+        for message in taken:
+            self._jobs.put(message)
+        return looked_at
+
+    def _now_and_then(self, now: datetime, at: float) -> None:
+        """What need not be done at every turn."""
         if at >= self._watch_at:
             self._watch_at = at + WATCH
             self._watch(at)
@@ -141,22 +164,6 @@ class Outbox:
         if self._breaker.open and at >= self._pass_on_at:
             self._pass_on_at = at + WATCH
             self._pass_on(now)
-        room = self._room(at)
-        if not self._unsettled and not (room and self._queue.is_due(self._carrier.name, now)):
-            return False
-        with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
-            settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
-            looked_at, taken = self._take(now, room) if room else (0, [])
-            self._mirror(now)
-        # from here on it is durable
-        self._unsettled.clear()
-        for one in settled:
-            _report(*one)
-        self._bucket.spend(len(taken))
-        self._out += len(taken)
-        for message in taken:
-            self._jobs.put(message)
-        return looked_at == MOST_AT_ONCE
 
     def _collect(self) -> None:
         """Take what the senders brought."""
@@ -173,19 +180,15 @@ class Outbox:
             pass
 
     def _settle_all(self) -> bool:
+        """Only write down what came back."""
         self._collect()
         if self._unsettled:
-            now = self._clock()
-            with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
-                settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
-            self._unsettled.clear()
-            for one in settled:
-                _report(*one)
+            self._write(self._clock(), 0)
         return True
 
     def _settle(self, message: OutboundMessage, outcome: Outcome, now: datetime) -> tuple[str, bool]:
         state, again = decide(message, outcome, now, self._rules)
-        if state == "stopped" and not isinstance(outcome, Sent):
+        if isinstance(outcome, Never) and outcome.alarm:
             self._queue.raise_alarm("template", message.template, now, outcome.why)
         return state, self._queue.settle(message, outcome, now, state, again)
 
