@@ -143,8 +143,8 @@ class Office:
             return False
         with self._store.write():
             for id_, kind, account, phone in self._campaigns.waiting(min(room, GROUP)):
-                state = "sent" if self._write(kind, account, phone, now) else "cleared"
-                self._campaigns.settle(id_, account, phone, state, now)
+                if self._campaigns.take(id_, account, phone, now) and not self._write(kind, account, phone, now):
+                    self._campaigns.clear(id_, account, phone)
             self._campaigns.finish()
         return True
 

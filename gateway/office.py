@@ -104,6 +104,10 @@ def _linking(opened: Opener) -> click.Command:
             weeks = "  ".join(f"{count:5}" for count in one.weeks.values())
             click.echo(f"{one.name.latin[:20]:20} {one.accounts:8} {one.linked:7} {one.confirmed:9} "
                        f"{one.accounts - one.linked:6}              {weeks}")  # fmt: skip
+        left = sum(one.accounts - one.linked for one in sections)
+        pace = sum(sum(one.weeks.values()) for one in sections) / max(1, len(sections[0].weeks) if sections else 1)
+        more = f": {-(-left // pace):.0f} weeks at the pace of the last ones" if pace else ""
+        click.echo(f"{left} accounts have no phone{more if left else ''}")
 
     return command
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -228,6 +229,28 @@ def test_a_campaign_reaches_everybody_once(gateway: Gateway, office: Office, clo
     assert len(sent(gateway)) == 7, "nobody hears the same again within a week"
 
 
+@BOTH_STORES
+def test_a_campaign_killed_in_the_middle_goes_on_where_it_was(gateway: Gateway, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    calls = iter(range(100))
+
+    class Dies:
+        voice = gateway.pen.voice
+
+        def compose(self, *args: Any, **more: Any) -> Any:
+            if next(calls) == 3:
+                raise KeyboardInterrupt  # the process ends inside the transaction
+            return gateway.pen.compose(*args, **more)
+
+    office = Office(gateway.store, Dies(), gateway.settings)  # type: ignore[arg-type]
+    office.start(Selection("due"), "asha", clock())
+    with pytest.raises(KeyboardInterrupt):
+        work(office, clock)
+    assert sent(gateway) == []
+    work(Office(gateway.store, gateway.pen, gateway.settings), clock)
+    assert len(sent(gateway)) == 7
+
+
 def test_pause_resume_stop(gateway: Gateway, office: Office, clock: Clock) -> None:
     clock.wait(JUNE_4)
     id_ = office.start(Selection("due"), "asha", clock())
@@ -407,6 +430,7 @@ def test_the_office_commands(gateway: Gateway, clock: Clock) -> None:
     assert "10 digits" in run("reader", "add", "4472", "12", "S1")
     assert "3 to 12 digits" in run("reader", "add", "x", "5550000099", "S1")
     assert "Buxar Town" in run("linking")
+    assert run("linking").endswith("1 accounts have no phone\n")
     assert run("campaign", "preview", "due").startswith("6 accounts, 7 phones, 7 SMS parts, Rs ")
     assert run("campaign", "start", "due", "--at-least", "1000") == "campaign 1 is under way: gateway campaign list\n"
     assert "from Rs 1,000  running" in run("campaign", "list")

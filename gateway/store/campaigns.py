@@ -160,10 +160,15 @@ class Campaigns:
                  where r.state = 'waiting' and c.state = 'running' order by r.campaign, r.account, r.phone limit ?"""
         return [tuple(row) for row in self._rows(sql, (limit,))]
 
-    def settle(self, campaign: int, account: str, phone: str, state: str, now: datetime) -> None:
-        """What became of a row."""
-        sql = "update campaign_row set state = ?, at = ? where campaign = ? and account = ? and phone = ? and state = 'waiting'"
-        self._run(sql, (state, millis(now), campaign, account, phone))
+    def take(self, campaign: int, account: str, phone: str, now: datetime) -> bool:
+        """Take a row to send it; False if another worker has, or it was cleared."""
+        sql = "update campaign_row set state = 'sent', at = ? where campaign = ? and account = ? and phone = ? and state = 'waiting'"
+        return self._run(sql, (millis(now), campaign, account, phone)) > 0
+
+    def clear(self, campaign: int, account: str, phone: str) -> None:
+        """A row that was taken does not hold any more: nothing was sent."""
+        sql = "update campaign_row set state = 'cleared' where campaign = ? and account = ? and phone = ?"
+        self._run(sql, (campaign, account, phone))
 
     def finish(self) -> None:
         """Campaigns of which nothing waits any more are done."""
