@@ -102,9 +102,6 @@ class _Connection(psycopg.Connection[Any]):
             self.close()
             raise Late(f"no answer within {self.deadline} s") from error
 
-    def __del__(self) -> None:
-        self.close()  # a thread that ends leaves its connection behind
-
 
 class PostgreSQL:
     """Connections to one database, one per thread."""
