@@ -181,6 +181,8 @@ class Hop:
     def _silence(self, hop: Heard) -> Spoken | None:
         """No answer at all, for what no person can have written."""
         inbound, conversation = hop.inbound, hop.known.conversation
+        if inbound.channel != "sms":
+            return None
         why = self.loops.why_silent(inbound, mask_aadhaar(inbound.text)[0])
         if not why or (hop.said and hop.said[0].intent == "STOP"):
             return None

@@ -24,8 +24,6 @@ class Loops:
 
     def why_silent(self, inbound: Inbound, masked: str) -> str:
         """Why an SMS is not answered: `loop`, `echo`, or empty. `masked` is its text as it is kept."""
-        if inbound.channel != "sms":
-            return ""
         all_, equal = self.mailbox.lately(inbound, masked, self.within)
         if all_ >= self.most or equal >= self.equal:
             return "loop"

@@ -1,22 +1,27 @@
 """Hops per second of the real webhook beside a bare Starlette route, in one run, each web server on one core.
 
-    python -m tests.bench [--rounds 5] [--seconds 4]
+    python -m tests.bench [--rounds 3] [--seconds 3]
 
 A web server has the first core; the load, and PostgreSQL for the gateway that keeps its town there, have the others (taskset).
-In each round every server is loaded once, in turn; ratios are medians over the rounds. Both towns are the demo town.
+In each round every server is loaded once, in turn; ratios are medians over the rounds. Both towns are the demo town. Beside them
+stand servers of the usual kind (peers/): ussd-menu-builder on express where npm is, Flask with SQLite if the extra `bench` is
+installed, and a session engine in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -85,6 +90,29 @@ def bare() -> Contestant:
     return Contestant("bare Starlette", command, port, "/ussd")
 
 
+def peers(folder: Path) -> Iterator[Contestant]:
+    """Servers as they are usually built; one that cannot be had here is left out with a line."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "tests.bench.peers.in_memory:app", "--port", str(port), "--no-access-log",
+               "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]  # fmt: skip
+    yield Contestant("engine in memory, Starlette", command, port, "/ussd")
+    if importlib.util.find_spec("flask") and importlib.util.find_spec("waitress"):
+        port = free_port()
+        command = [sys.executable, "-m", "tests.bench.peers.flask_sqlite", str(port), str(folder / "flask.db")]
+        yield Contestant("Flask + SQLite, 8 threads", command, port, "/ussd")
+    else:
+        print("left out: Flask + SQLite; pip install '.[bench]'", file=sys.stderr)
+    if shutil.which("npm") and shutil.which("node"):
+        source = Path(__file__).parent / "peers" / "menu_builder.js"
+        shutil.copy(source, folder / source.name)
+        install = ["npm", "install", "--silent", "--no-audit", "--prefix", str(folder), "express@4", "ussd-menu-builder@1.2.0"]
+        if subprocess.run(install, capture_output=True, check=False).returncode == 0:
+            port = free_port()
+            yield Contestant("ussd-menu-builder 1.2.0, express", ["node", str(folder / source.name), str(port)], port, "/ussd")
+            return
+    print("left out: ussd-menu-builder; it needs node and npm", file=sys.stderr)
+
+
 def gateway(name: str, database: str) -> Contestant:
     """The product over an empty database, which is given the demo town."""
     subprocess.run([sys.executable, "-m", "gateway", "demo"], check=True, env={**os.environ, "GATEWAY_DATABASE": database})
@@ -98,8 +126,8 @@ def gateway(name: str, database: str) -> Contestant:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -110,7 +138,7 @@ def main() -> None:
         server.create()
         server.start()
         contestants = [bare(), gateway("gateway, SQLite", f"sqlite:///{folder}/bench.db"),
-                       gateway("gateway, PostgreSQL", server.database("bench"))]  # fmt: skip
+                       gateway("gateway, PostgreSQL", server.database("bench")), *peers(Path(folder))]  # fmt: skip
         for contestant in contestants:
             stack.enter_context(contestant)
         print("| | connections | hops/s | to bare | p50 / p99 ms | CPU us a hop | memory MB |")
