@@ -128,9 +128,7 @@ def web() -> None:
     """The web server: webhooks, health and metrics."""
     gateway = _gateway()
     if not gateway.carriers:
-        raise BadSetting(
-            "no carrier is set: GATEWAY_AT_USERNAME, GATEWAY_AT_API_KEY and GATEWAY_WEBHOOK_SECRETS, or GATEWAY_DEMO=true"
-        )
+        raise BadSetting("no carrier is set: docs/carriers.md names the settings of each; or GATEWAY_DEMO=true")
     _serve(gateway, _listen(gateway.settings), send=False)
 
 

@@ -1,4 +1,4 @@
-"""The carriers: one file each, all shaped alike. A new one is a file here and its name in CARRIERS."""
+"""The carriers: one file each, all shaped alike. A new one is a file here, a line in `assemble` and payloads for the tests."""
 
 from __future__ import annotations
 
