@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,8 @@ from gateway.store.cases import PAGE, Counts, Wanted
 
 #: How long a request nobody has touched counts as new.
 NEW = timedelta(days=7)
+#: Sections named on the today page.
+SECTIONS = 30
 #: What a list can show, in the order of its filter.
 SHOWS = ("", "late", "today", "waiting", "closed", "all")
 
@@ -53,13 +55,23 @@ def _sum(counts: Sequence[Counts]) -> Counts:
     return Counts("", "", *map(sum, columns))
 
 
+def _summed(counts: Sequence[Counts], by: Callable[[Counts], str]) -> dict[str, Counts]:
+    groups: dict[str, list[Counts]] = {}
+    for one in counts:
+        groups.setdefault(by(one), []).append(one)
+    return {key: _sum(own) for key, own in groups.items()}
+
+
 def _by_service(counts: Sequence[Counts]) -> list[tuple[str, Counts]]:
     """In the order of the main menu."""
-    return [(service, _sum(own)) for service in CASES if (own := [one for one in counts if one.service == service])]
+    summed = _summed(counts, lambda one: one.service)
+    return [(service, summed[service]) for service in CASES if service in summed]
 
 
 def _by_section(counts: Sequence[Counts]) -> list[tuple[str, Counts]]:
-    return [(place, _sum([one for one in counts if one.section == place])) for place in sorted({one.section for one in counts})]
+    """The sections with most to do: most late, then most open. A whole company has hundreds."""
+    summed = _summed(counts, lambda one: one.section)
+    return sorted(summed.items(), key=lambda pair: (-pair[1].late, -pair[1].open, pair[0]))[:SECTIONS]
 
 
 def wanted(query: Mapping[str, str]) -> Wanted:

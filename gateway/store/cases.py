@@ -182,6 +182,7 @@ class Cases:
         if wanted.show in ("late", "today"):
             order = "r.priority desc, r.due"
         if wanted.words:
+            order = "+" + order  # what was found is few: sort it, rather than walk along the index of days
             found, more = self._named(wanted.words)
             where, values = f"{where} and {found}", (*values, *more)
         sql = f"{_ROW} 1 = 1{where} order by {order} limit ? offset ?"
@@ -206,9 +207,10 @@ class Cases:
             after = word[:-1] + chr(ord(word[-1]) + 1)
             having = {row[0] for row in self._rows(sql, (word, after, 10 * MOST_NAMED))}
             tickets = having if tickets is None else tickets & having
-        named = sorted(tickets or ())[:MOST_NAMED]
-        marks = [", ".join("?" * len(values)) or "null" for values in (accounts, named)]
-        return f"(r.account in ({marks[0]}) or r.ticket in ({marks[1]}))", (*accounts, *named)
+        named = set(sorted(tickets or ())[:MOST_NAMED])
+        if accounts:
+            named |= {row[0] for row in self.store.database.rows_in("select ticket from request where account in (?*) and account <> ''", accounts)}
+        return f"r.ticket in ({', '.join('?' * len(named)) or 'null'})", tuple(sorted(named))
 
     def sections(self) -> dict[str, Name]:
         """The sections by code."""

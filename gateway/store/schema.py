@@ -214,6 +214,13 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "0043 the desk's lists",
+        (
+            "create index request_open_filed on request (filed) where open = 1",
+            "create index request_waiting on request (stopped) where open = 1 and stopped > 0",
+        ),
+    ),
+    (
         "0050 upkeep",
         ("create table upkeep (name text primary key, at bigint not null)",),
     ),

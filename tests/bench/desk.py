@@ -108,7 +108,6 @@ def fill(gateway: Gateway, people: int, count: int) -> None:
     database.enable_search()
     if isinstance(database, SQLite):
         database.run("pragma synchronous=full")
-        database.run("analyze")
 
 
 def main() -> None:
