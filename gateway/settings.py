@@ -204,9 +204,7 @@ class Settings(BaseSettings):
     dlt_profile: Literal["sandbox", "india"] = Field(
         "sandbox", description="`india` refuses a pushed SMS that has no registered template id; `sandbox` sends without"
     )
-    dlt_header: Annotated[str, Field(pattern=r"^([A-Za-z]{6})?$")] = Field(
-        "", description="registered header of service messages, six letters (S50)"
-    )
+    dlt_header: str = Field("", description="registered header of service messages, six letters (S50)")
     dlt_templates: str = Field(
         "dlt_templates.csv", description="file with the template ids that `gateway templates import` took in"
     )

@@ -65,6 +65,8 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     """A sheet's rows; a byte order mark and semicolons, which spreadsheets write, are understood."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
     except UnicodeDecodeError:
         raise ValueError("the sheet is not in UTF-8: save it as `CSV UTF-8`") from None
     delimiter = max(",;\t", key=text.partition("\n")[0].count)

@@ -253,6 +253,16 @@ def test_a_bad_sheet_changes_nothing(set_up: Settings, tmp_path: Path, sheet: st
     assert not Path(set_up.dlt_templates).exists()
 
 
+def test_a_header_is_six_letters() -> None:
+    with pytest.raises(BadSetting, match="GATEWAY_DLT_HEADER: a header of service messages is six letters"):
+        load(dlt_header="VM-SBPDCL-S")
+
+
+def test_a_sheet_that_is_not_there(set_up: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.csv: there is no such file"):
+        import_sheet(set_up, tmp_path / "none.csv")
+
+
 def test_a_bad_file_of_ids_stops_the_start(set_up: Settings) -> None:
     kept = Path(set_up.dlt_templates)
     kept.parent.mkdir()
