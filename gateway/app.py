@@ -166,9 +166,16 @@ class Web(Starlette):
         self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        webhook = scope["type"] == "http" and scope["path"].startswith("/in/")
-        await (self._webhooks if webhook else super().__call__)(scope, receive, send)
+        """Serve one request. A fault was answered by the framework; it is logged here without its words."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        elif scope["path"].startswith("/in/"):
+            await self._webhooks(scope, receive, send)
+        else:
+            try:
+                await super().__call__(scope, receive, send)
+            except Exception as error:
+                log.error("web.failed", method=scope["method"], exc_info=error)
 
 
 def make_app(gateway: Gateway, *, send: bool) -> Web:

@@ -151,6 +151,17 @@ def all_panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from panel.get("panels", ())
 
 
+def test_a_fault_of_a_page_is_logged_without_its_words(web: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("Key (phone)=(+919155000001) already exists")
+
+    monkeypatch.setattr("gateway.outside.generate_latest", broken)
+    with capture_logs() as logs:
+        assert web.get("/metrics").status_code == 500
+    assert [line["event"] for line in logs] == ["metrics.store", "web.failed"]
+    assert "9155000001" not in web.get("/metrics").text
+
+
 def test_a_fault_tells_where_and_not_what(capsys: pytest.CaptureFixture[str]) -> None:
     """PostgreSQL quotes the row, a reader the text: an exception's words stay out of the log."""
     try:
