@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.fields import Kind, Schema, Value, Wrong, in_columns, key_of, kinds
-from gateway.intake import Hooks, apply, refused
+from gateway.intake import TAKING_IN, Hooks, apply, refused
 from gateway.store import Store
 from gateway.store.sql import millis, moment
 
@@ -352,14 +352,14 @@ class Door:
     def _run(self, operation: Operation, call: Call) -> Done:
         if operation.method == "GET":
             return operation.run(call)
-        with self.desk.store.write():
+        with self.desk.store.write(TAKING_IN):
             return operation.run(call)
 
     def _run_once(self, client: str, key: str, digest: str, operation: Operation, call: Call) -> tuple[int, bytes, bool]:
         """Carry out a POST unless this key has been answered; status, body, and whether it is an earlier answer."""
         store, at = self.desk.store, self.desk.clock()
         database = store.database
-        with store.write():
+        with store.write(TAKING_IN):
             database.run("delete from api_answer where at < ?", (millis(at - KEEP_ANSWERS),))
             sql = "insert into api_answer values (?, ?, ?, 0, '', ?) on conflict do nothing"
             if not database.run(sql, (client, key, digest, millis(at))):

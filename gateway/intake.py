@@ -43,6 +43,9 @@ IDLE_SECONDS, RESUMED_ROWS = 60, 100
 #: A file of which more than half cannot be used is the wrong file, or its columns are exchanged.
 MOST_LEFT_OUT = 0.5
 
+#: Whoever takes something in waits for whoever does so at the same time: what is new is new once, also on PostgreSQL.
+TAKING_IN = ("intake",)
+
 #: Tells this process from an earlier one of the same number.
 _START = uuid.uuid4().hex
 
@@ -189,7 +192,7 @@ _HOOKS: Mapping[str, Callable[[Hooks, Change, Mapping[str, Any]], None]] = {
 
 
 def apply(store: Store, kind: Kind, rows: Sequence[Sequence[Value]], hooks: Hooks, now: datetime) -> Counts:
-    """Compare, keep and tell. Belongs inside `with store.write():`."""
+    """Compare, keep and tell. Belongs inside `with store.write(TAKING_IN):`."""
     changes = compare(store, kind, rows, now)
     write(store, kind, changes, hooks)
     return _counted(len(rows), changes)
@@ -494,7 +497,7 @@ def resume(store: Store, hooks: Hooks, clock: Callable[[], datetime]) -> bool:
     quiet = millis(now) - IDLE_SECONDS * 1000
     sql = "select id, kind from intake where state = 'ready' and (seen < ? or worker = ?) order by id limit 1"
     for id_, kind in store.database.rows(sql, (quiet, _worker())):
-        with store.write():
+        with store.write(TAKING_IN):
             claim = "update intake set worker = ? where id = ? and state = 'ready' and (seen < ? or worker = ?)"
             if store.database.run(claim, (_worker(), id_, quiet, _worker())):
                 _apply_group(store, id_, kinds()[kind], RESUMED_ROWS, hooks, now)
@@ -515,7 +518,7 @@ def _apply_all(
     size, more = LEAST_ROWS, True
     while more:
         began = time.monotonic()
-        with _short(), store.write():
+        with _short(), store.write(TAKING_IN):
             more = _apply_group(store, id_, kind, size, hooks, now())
         size = _paced(size, time.monotonic() - began)
         counts = Counts(*store.database.rows("select added, changed, same from intake where id = ?", (id_,))[0])

@@ -16,7 +16,7 @@ from typing import Any
 
 from flows.records import DEMONSTRATION, INDIA, Bill, Consumer
 from gateway.fields import Value, kinds
-from gateway.intake import Hooks, apply
+from gateway.intake import TAKING_IN, Hooks, apply
 from gateway.store import Store
 from gateway.store.readings import Taken
 
@@ -63,7 +63,7 @@ class Demonstration:
 
     def take(self, taken: Taken) -> str:
         """Make the bill. An account that is gone has none."""
-        with self._store.write():
+        with self._store.write(TAKING_IN):
             consumer = self._store.consumer(taken.account)
             if consumer is None or consumer.balance is not None:
                 return ""

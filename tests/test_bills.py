@@ -467,6 +467,24 @@ def test_a_bill_put_by_the_billing_system_is_told(gateway: Gateway, settings: Se
     assert sent(gateway) == [("one", "bill/hi-Latn"), ("son", "bill/hi-Latn")]
 
 
+@BOTH_STORES
+def test_the_same_bill_twice_at_the_very_same_moment_is_told_once(gateway: Gateway, settings: Settings) -> None:
+    key, digest = new_key()
+    opened = replace(gateway, settings=settings.model_copy(update={"api_clients": {"billing": digest}}))
+    with TestClient(make_app(opened, send=False)) as client:
+
+        def put() -> None:
+            client.put("/api/v1/bills/100000001/2026-06", json={"amount": 94000, "due": "2026-06-20"},
+                       headers={"Authorization": f"Bearer billing.{key}"})  # fmt: skip
+
+        threads = [threading.Thread(target=put) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(sent(gateway)) == 2
+
+
 def test_there_is_no_api_without_clients(gateway: Gateway) -> None:
     with TestClient(make_app(gateway, send=False)) as client:
         assert client.get("/api/v1/openapi.json").status_code == 404
