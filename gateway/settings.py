@@ -337,6 +337,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} is no name for a platform: small letters, and none of {', '.join(OTHER_CARRIERS)}")
         return platforms
 
+    @field_validator("dlt_header")
+    @classmethod
+    def _header(cls, header: str) -> str:
+        if not re.fullmatch(r"(?:[A-Za-z]{6})?", header):
+            raise ValueError("a header of service messages is six letters, without what the operator adds before and behind")
+        return header
+
     @field_validator("ca_pattern", "mobile_pattern")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
