@@ -32,6 +32,7 @@ from gateway.desk.door import Door
 from gateway.desk.front import front_routes
 from gateway.desk.routes import desk_routes
 from gateway.handover import Handover, Webhook
+from gateway.headers import BASE, OVER_HTTPS, raw, with_headers
 from gateway.hop import Hop, Unavailable, now_utc
 from gateway.intake import resume
 from gateway.loops import Loops
@@ -161,21 +162,25 @@ def assemble(settings: Settings) -> Gateway:
 class Web(Starlette):
     """The application. Webhooks pass the framework by, which would cost more than our own work (limits.md section 1)."""
 
-    def __init__(self, webhooks: Webhooks, routes: Sequence[BaseRoute], lifespan: Lifespan[Web]) -> None:
+    def __init__(self, webhooks: Webhooks, routes: Sequence[BaseRoute], lifespan: Lifespan[Web], *, https: bool) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self._webhooks = webhooks
+        self._headers = raw({**BASE, **(OVER_HTTPS if https else {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. A fault was answered by the framework; it is logged here without its words."""
+        """Serve one request; every answer carries the headers. A fault was answered by the framework; it is logged here
+        without its words."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-        elif scope["path"].startswith("/in/"):
+            return
+        send = with_headers(send, self._headers)
+        if scope["path"].startswith("/in/"):
             await self._webhooks(scope, receive, send)
-        else:
-            try:
-                await super().__call__(scope, receive, send)
-            except Exception as error:
-                log.error("web.failed", method=scope["method"], exc_info=error)
+            return
+        try:
+            await super().__call__(scope, receive, send)
+        except Exception as error:
+            log.error("web.failed", method=scope["method"], exc_info=error)
 
 
 def make_app(gateway: Gateway, *, send: bool) -> Web:
@@ -221,4 +226,4 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         from gateway.phone import phone_routes  # the page exists in demo mode only
 
         routes += [Mount("/phone", routes=phone_routes(gateway, traffic.serve))]
-    return Web(webhooks, routes, lifespan)
+    return Web(webhooks, routes, lifespan, https=not settings.demo)

@@ -223,6 +223,9 @@ class Settings(BaseSettings):
     desk_session_hours: Annotated[int, Field(ge=1)] = Field(
         12, description="hours after which a login at the desk ends in any case (ASVS 5.0, 7.3.2)"
     )
+    desk_second_factor: bool = Field(
+        False, description="whether everybody at the desk must have set up a code from an app before going on (ASVS 5.0, 6.3.3)"
+    )
     part_paise: int = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
     reopen_days: int = Field(7, description="days in which NAHI opens a finished request again [proposal]")
     answer_seconds: Annotated[float, Field(gt=0)] = Field(

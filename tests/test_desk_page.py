@@ -118,7 +118,7 @@ def sit(browser: Browser, site: Site) -> Iterator[Sit]:
         context = browser.new_context(viewport={"width": width, "height": height}, java_script_enabled=script)
         contexts.append(context)
         context.set_default_timeout(10_000)
-        context.add_cookies([{"name": "desk_lang", "value": lang, "url": site.url}])
+        context.add_cookies([{"name": "desk-lang", "value": lang, "url": site.url}])
         page = context.new_page()
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -73,13 +73,13 @@ def test_the_way_in_and_out(office: Office) -> None:
     answer = browser.post("/desk/login", data={"name": " Asha ", "password": PASSWORD})
     cookie = answer.headers["set-cookie"]
     assert answer.headers["location"] == "/desk/"
-    assert cookie.startswith("__Host-desk=")
+    assert cookie.startswith("__Host-desk-key=")
     assert all(word in cookie for word in ("HttpOnly", "Secure", "Path=/", "SameSite=strict"))
     assert "asha" in browser.get("/desk/").text
-    key = browser.cookies["__Host-desk"]
+    key = browser.cookies["__Host-desk-key"]
     assert not office.desk.gateway.store.database.rows("select 1 from staff_session where token = ?", (key,))
     assert office.post(browser, "/desk/logout") == 303
-    browser.cookies.set("__Host-desk", key)
+    browser.cookies.set("__Host-desk-key", key)
     assert browser.get("/desk/").status_code == 303, "the key of an ended session opens nothing"
 
 

@@ -47,6 +47,15 @@ class Desk:
     clock: Callable[[], datetime]
     wake: Callable[[], None]
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers come over HTTPS: always, but for a demo on loopback."""
+        return not self.gateway.settings.demo
+
+    def cookie(self, what: str) -> str:
+        """The name of a cookie; the prefix makes browsers hold it to HTTPS, this host and the whole of it."""
+        return f"__Host-desk-{what}" if self.is_secure else f"desk-{what}"
+
     def catalogue(self, lang: str) -> Catalogue:
         """The catalogue that names states and services as people read them on their phones."""
         return self.gateway.voice.catalogues[lang]

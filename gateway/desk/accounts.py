@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway.desk import LANGS, desk_words, keys
 from gateway.desk.ask import Ask
 from gateway.desk.audit import Audit
-from gateway.desk.staff import ALL_SECTIONS, ROLES, Staff
+from gateway.desk.staff import ALL_SECTIONS, ROLES, Staff, console
 from gateway.hop import now_utc
 from gateway.store.staff import Account, StaffBook
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.app import Gateway
 
 NAME = re.compile(r"[a-z][a-z0-9._-]{1,39}")
+#: Lines of an account's record that its owner sees.
+HAPPENED = 12
 SECTION = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -67,15 +69,39 @@ def _own(ask: Ask, status: int = 200, **values: object) -> Response:
     book = StaffBook(ask.desk.gateway.store)
     account = _mine(ask, book)
     shown = {"why": "", "done": "", "secret": "", "picture": "", **values}
-    return ask.desk.page(ask, "account.html", status, account=account, logins=book.sessions().get(account.name, 0), **shown)
+    wanted = ask.desk.gateway.settings.desk_second_factor and not account.totp
+    return ask.desk.page(
+        ask, "account.html", status, account=account, logins=book.sessions_of(account.name), wanted=wanted,
+        shortest=keys.SHORTEST, longest=keys.LONGEST, happened=ask.desk.cases.seen_by(account.name, HAPPENED), **shown,
+    )  # fmt: skip
+
+
+def _proven(ask: Ask, book: StaffBook, account: Account, password: str) -> str:
+    """Why somebody who is in has not proven once more who it is, by password; empty if it is proven (ASVS 5.0, 7.5.1).
+
+    Wrong ones count as failed tries, so that a browser left open is no place to guess.
+    """
+    key, now = f"name {account.name} inside", ask.desk.clock()
+    if book.too_many({key: keys.TRIES_HERE}, now - keys.TRIES_SPAN):
+        return "too_many"
+    if keys.is_right(password, account.password):
+        return ""
+    with ask.desk.gateway.store.write():
+        book.failed([key], now)
+        ask.desk.audit.within(ask.staff, "password refused", account.name)
+    return "wrong_password"
+
+
+def _code(ask: Ask) -> str:
+    return ask.typed("code").replace(" ", "")
 
 
 def password(ask: Ask) -> Response:
     """Change one's password; every other browser is logged out."""
     store, book = ask.desk.gateway.store, StaffBook(ask.desk.gateway.store)
     account, new = _mine(ask, book), ask.form.get("new", ("",))[0]
-    if not keys.is_right(ask.form.get("old", ("",))[0], account.password):
-        return _own(ask, 422, why="wrong_password")
+    if why := _proven(ask, book, account, ask.form.get("old", ("",))[0]):
+        return _own(ask, 422, why=why)
     why = keys.weakness(new, account.name, ask.desk.gateway.settings.company)
     if not why and new != ask.form.get("again", ("",))[0]:
         why = "password_again"
@@ -89,20 +115,24 @@ def password(ask: Ask) -> Response:
 
 
 def second_factor(ask: Ask) -> Response:
-    """Show a new secret; or, when its code comes back with it, keep it; or take the factor away again."""
+    """Show a new secret; or, when its code comes back with it, keep it; or, with a code, take the factor away again."""
     store, book, now = ask.desk.gateway.store, StaffBook(ask.desk.gateway.store), ask.desk.clock()
     account, secret = _mine(ask, book), ask.typed("secret")
-    if not keys.is_right(ask.form.get("password", ("",))[0], account.password):
-        return _own(ask, 422, why="wrong_password")
-    if ask.typed("off"):
+    if why := _proven(ask, book, account, ask.form.get("password", ("",))[0]):
+        return _own(ask, 422, why=why)
+    if account.totp:
         with store.write():
+            step = keys.step_of(_code(ask), account.totp, now)
+            if not (step and book.spend_code(account.name, step)):
+                return _own(ask, 422, why="wrong_code")
             book.keep(replace(account, totp="", totp_step=0), now)
+            book.end_all(account.name, but=ask.session)
             ask.desk.audit.within(ask.staff, "second factor off", account.name)
         return _own(ask, done="factor_off")
     if not re.fullmatch(r"[A-Z2-7]{32}", secret):
         secret = keys.new_secret()
         return _own(ask, secret=secret, picture=keys.picture(secret, account.name, ask.desk.gateway.settings.company))
-    step = keys.step_of(ask.typed("code").replace(" ", ""), secret, now)
+    step = keys.step_of(_code(ask), secret, now)
     if not step:
         shown = keys.picture(secret, account.name, ask.desk.gateway.settings.company)
         return _own(ask, 422, why="wrong_code", secret=secret, picture=shown)
@@ -114,11 +144,16 @@ def second_factor(ask: Ask) -> Response:
 
 
 def elsewhere(ask: Ask) -> Response:
-    """Log out every other browser."""
+    """Log out the other browsers that were ticked, or every other one if none was; the password is asked once more."""
     store, book = ask.desk.gateway.store, StaffBook(ask.desk.gateway.store)
+    account, ticked = _mine(ask, book), ask.form.get("session", ())
+    if why := _proven(ask, book, account, ask.form.get("password", ("",))[0]):
+        return _own(ask, 422, why=why)
     with store.write():
-        book.end_all(ask.staff.name, but=ask.session)
-        ask.desk.audit.within(ask.staff, "end sessions", ask.staff.name)
+        for login in book.sessions_of(account.name):
+            if login.token != ask.session and (not ticked or login.token in ticked):
+                book.end(login.token)
+        ask.desk.audit.within(ask.staff, "end sessions", account.name)
     return RedirectResponse("/desk/account", 303)
 
 
@@ -197,14 +232,11 @@ def change(ask: Ask) -> Response:
 
 # --- the command line's -------------------------------------------------------------------------------------------------
 
-#: What the command line does is done in this name.
-CONSOLE = Staff("console", "administrator", (ALL_SECTIONS,))
-
 
 def add_from_console(gateway: Gateway, name: str, role: str, sections: str, lang: str) -> str:
     """A new account; its first password. Raises BadAccount."""
     account, first = hand_over(drafted(name, role, sections, lang))
-    _keep_new(Audit(gateway.store, now_utc), CONSOLE, account)
+    _keep_new(Audit(gateway.store, now_utc), console(), account)
     return first
 
 
@@ -215,7 +247,7 @@ def reset_from_console(gateway: Gateway, name: str) -> str:
     with gateway.store.write():
         book.keep(account, now_utc())
         book.end_all(name)
-        audit.within(CONSOLE, "account password", name)
+        audit.within(console(), "account password", name)
     return first
 
 
@@ -224,7 +256,7 @@ def end_from_console(gateway: Gateway, name: str) -> int:
     book, audit = StaffBook(gateway.store), Audit(gateway.store, now_utc)
     _named(book, name)
     with gateway.store.write():
-        audit.within(CONSOLE, "account sessions", name)
+        audit.within(console(), "account sessions", name)
         return book.end_all(name)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from starlette.exceptions import HTTPException
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 #: The largest form taken, in fields and in bytes a field.
 FIELDS, FIELD_BYTES = 60, 8192
-#: The cookie that holds the language chosen at this browser, where it is not the account's own.
-COOKIE = "desk_lang"
+NUL = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +73,23 @@ def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         if staff is None:
             raise HTTPException(401, "log in first")
         if staff.role not in page.roles:
+            await asyncio.to_thread(desk.audit, staff, "refused page", f"{page.method} {page.path}")
             raise HTTPException(403, "your role does not open this page")
         form: dict[str, tuple[str, ...]] = {}
         if page.method == "POST":
             sent = await request.form(max_files=0, max_fields=FIELDS, max_part_size=FIELD_BYTES)
             form = {field: tuple(str(value) for value in sent.getlist(field)) for field in sent}
             if not compare_digest(form.get("csrf", ("",))[0].encode(), request.state.csrf.encode()):
+                await asyncio.to_thread(desk.audit, staff, "refused form", f"{page.method} {page.path}")
                 raise HTTPException(403, "foreign")
+        path = {key: str(value) for key, value in request.path_params.items()}
+        if any(NUL in said for said in (*path.values(), *request.query_params.values(), *chain(*form.values()))):
+            raise HTTPException(400)  # nobody types it, and PostgreSQL keeps no text with it
         ask = Ask(
             desk=desk,
             staff=staff,
-            lang=next((lang for lang in (request.cookies.get(COOKIE, ""), staff.lang) if lang in desk.words), "hi"),
-            path={key: str(value) for key, value in request.path_params.items()},
+            lang=next((lang for lang in (request.cookies.get(desk.cookie("lang"), ""), staff.lang) if lang in desk.words), "hi"),
+            path=path,
             query=dict(request.query_params),
             form=form,
             url=request.url.path + (f"?{request.url.query}" if request.url.query else ""),

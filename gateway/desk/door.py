@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -19,23 +19,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from gateway.desk import Desk, keys
-from gateway.desk.ask import COOKIE as LANG_COOKIE
+from gateway.desk import LANGS, Desk, keys
+from gateway.desk.accounts import NAME
 from gateway.desk.staff import Staff
 from gateway.guard import is_here
+from gateway.headers import OVER_HTTPS, raw, with_headers
 from gateway.store.staff import Account, Session, StaffBook
 
 log = structlog.get_logger()
 
-#: Failed tries under one name, or from one address, and the span in which they count (ASVS 6.3.1).
-TRIES_NAME, TRIES_ADDRESS, TRIES_SPAN = 5, 30, timedelta(minutes=15)
 #: A session's last use is written down no oftener than this.
 TOUCH = timedelta(minutes=1)
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-#: Where somebody whose password was handed over may go before it is changed.
-BEFORE_CHANGE = frozenset({"/desk/account", "/desk/account/password", "/desk/logout", "/desk/language"})
+#: Where somebody may go whose password was handed over, before it is changed, or who lacks the second factor wanted here.
+BEFORE_CHANGE = frozenset({"/desk/account", "/desk/account/password", "/desk/account/factor", "/desk/logout", "/desk/language"})
 
 #: On every answer behind the door (ASVS 3.4): own files only, no script or style in the page, in nobody's frame, kept nowhere.
 HEADERS: Mapping[str, str] = {
@@ -48,7 +47,6 @@ HEADERS: Mapping[str, str] = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
 
 def fingerprint(key: str) -> str:
@@ -62,6 +60,8 @@ class Door:
     def __init__(self, desk: Desk, pages: Sequence[BaseRoute]) -> None:
         self.desk = desk
         self.book = StaffBook(desk.gateway.store)
+        self.cookie = desk.cookie("key")
+        self._headers = raw({**HEADERS, **(OVER_HTTPS if desk.is_secure else {})})
         self.inside = Router(
             routes=[
                 Route("/login", self.login_page),
@@ -74,18 +74,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let in who is known, and see the headers onto every answer."""
-        request = Request(scope, receive)
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                named = {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT} if self.is_secure else {})}
-                own = {key for key, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *((k.encode(), v.encode()) for k, v in named.items() if k.encode() not in own),
-                ]
-            await send(message)
-
+        request, answer = Request(scope, receive), with_headers(send, self._headers)
         try:
             response = await self._turn_away(request)
         except HTTPException as why:
@@ -98,23 +87,9 @@ class Door:
         except HTTPException as why:
             await self._sorry(request, why)(scope, receive, answer)
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {**HEADERS, **({"strict-transport-security": STRICT_TRANSPORT} if self.is_secure else {})}
-
-    @property
-    def is_secure(self) -> bool:
-        """Whether browsers come over HTTPS: always, but for a demo on loopback."""
-        return not self.desk.gateway.settings.demo
-
-    @property
-    def cookie(self) -> str:
-        """The cookie's name; the prefix makes browsers hold it to HTTPS, this host and the whole of it."""
-        return "__Host-desk" if self.is_secure else "desk"
-
     async def _turn_away(self, request: Request) -> Response | None:
         """The answer to who may not go on, or None; who may is put into the request's state."""
-        if not self.is_secure and not is_here(request.headers.get("host", "")):
+        if not self.desk.is_secure and not is_here(request.headers.get("host", "")):
             raise HTTPException(403, "away")  # the demo lets in at a click: it stays on this machine, whatever tunnel leads here
         if request.method not in SAFE_METHODS and not _is_from_our_page(request):
             raise HTTPException(403, "foreign")
@@ -122,7 +97,8 @@ class Door:
         path = request.url.path
         if session is not None:
             request.state.staff, request.state.csrf, request.state.session = session.account.staff, session.csrf, session.token
-            if session.account.must_change and path not in BEFORE_CHANGE:
+            wanted = self.desk.gateway.settings.desk_second_factor and not session.account.totp
+            if (session.account.must_change or wanted) and path not in BEFORE_CHANGE:
                 return RedirectResponse("/desk/account", 303)
             return None
         if path in OPEN:
@@ -159,26 +135,28 @@ class Door:
     def _login_page(self, request: Request, why: str = "", status: int = 200) -> Response:
         demo = self.book.accounts() if self.desk.gateway.settings.demo else []
         values = {"why": why, "demo": [one for one in demo if one.active], "ask": None}
-        return HTMLResponse(self.desk.render(_lang(request), "login.html", **values), status)
+        return HTMLResponse(self.desk.render(self._lang(request), "login.html", **values), status)
 
     async def login(self, request: Request) -> Response:
         """Try to log in. Wrong name, wrong password and wrong code are answered alike."""
         form = await request.form(max_files=0, max_fields=8, max_part_size=1024)
         name, password, code = (str(form.get(field, "")) for field in ("name", "password", "code"))
-        return await asyncio.to_thread(self._login, request, name.strip().lower()[:40], password, code.replace(" ", "")[:8])
+        name = name.strip().lower()
+        known = name if NAME.fullmatch(name) else ""  # what cannot be a name is tried as nobody's
+        return await asyncio.to_thread(self._login, request, known, password, code.replace(" ", "")[:8])
 
     def _login(self, request: Request, name: str, password: str, code: str) -> Response:
         desk, now = self.desk, self.desk.clock()
         address = request.client.host if request.client else "?"
-        tried = [f"name {name}", f"address {address}"]
-        since = now - TRIES_SPAN
-        if self.book.tries(tried[:1], since) >= TRIES_NAME or self.book.tries(tried[1:], since) >= TRIES_ADDRESS:
+        tried = tries(name, address)
+        if self.book.too_many(tried, now - keys.TRIES_SPAN):
+            log.warning("desk.login_held")
             return self._login_page(request, "too_many", 429)
         account = self.book.account(name)
         right = keys.is_right(password, account.password if account else "")
         step = keys.step_of(code, account.totp, now) if account and account.totp else 0
         with desk.gateway.store.write():
-            if account is None or not right or not account.active or (
+            if account is None or not right or not self._may_come(account, now) or (
                 account.totp and not (step and self.book.spend_code(name, step))
             ):  # fmt: skip
                 self.book.failed(tried, now)
@@ -186,10 +164,17 @@ class Door:
                 log.warning("desk.login_refused")
                 account = None
             else:
-                self.book.forgive(tried[0])
+                for key in tried:
+                    if key.startswith("name "):
+                        self.book.forgive(key)
                 if keys.is_stale(account.password):
                     self.book.keep(replace(account, password=keys.hashed(password)), now)
-        return self._login_page(request, "wrong_login", 401) if account is None else self._let_in(account)
+        return self._login_page(request, "wrong_login", 401) if account is None else self._let_in(request, account)
+
+    def _may_come(self, account: Account, now: datetime) -> bool:
+        """Whether the account is open, and its password not one that was handed over and left lying."""
+        handed = account.must_change and now - self.book.changed(account.name) > keys.HANDED_FOR
+        return account.active and not handed
 
     async def demo(self, request: Request) -> Response:
         """In the demo, which never leaves loopback, a click on a name lets in."""
@@ -197,18 +182,19 @@ class Door:
         account = await asyncio.to_thread(self.book.account, str(form.get("name", "")))
         if not self.desk.gateway.settings.demo or account is None or not account.active:
             raise HTTPException(404)
-        return await asyncio.to_thread(self._let_in, account)
+        return await asyncio.to_thread(self._let_in, request, account)
 
-    def _let_in(self, account: Account) -> Response:
-        """A new session, with a key nobody had before."""
+    def _let_in(self, request: Request, account: Account) -> Response:
+        """A new session, with a key nobody had before; the one this browser had ends."""
         desk, now, settings = self.desk, self.desk.clock(), self.desk.gateway.settings
         key = secrets.token_urlsafe(32)
         with desk.gateway.store.write():
             self.book.clear_out(now, timedelta(minutes=settings.desk_idle_minutes), timedelta(hours=settings.desk_session_hours))
+            self.book.end(fingerprint(request.cookies.get(self.cookie, "")))
             self.book.begin(fingerprint(key), account.name, secrets.token_urlsafe(32), now)
             desk.audit.within(account.staff, "login", account.name)
         answer = RedirectResponse("/desk/", 303)
-        answer.set_cookie(self.cookie, key, path="/", secure=self.is_secure, httponly=True, samesite="strict")
+        answer.set_cookie(self.cookie, key, path="/", secure=self.desk.is_secure, httponly=True, samesite="strict")
         return answer
 
     async def logout(self, request: Request) -> Response:
@@ -217,7 +203,8 @@ class Door:
         if secrets.compare_digest(str(form.get("csrf", "")), getattr(request.state, "csrf", "-")):
             await asyncio.to_thread(self._end, request.state.session, request.state.staff)
         answer = RedirectResponse("/desk/login", 303)
-        answer.delete_cookie(self.cookie, path="/", secure=self.is_secure, httponly=True, samesite="strict")
+        answer.delete_cookie(self.cookie, path="/", secure=self.desk.is_secure, httponly=True, samesite="strict")
+        answer.headers["clear-site-data"] = '"cache", "storage"'
         return answer
 
     def _end(self, token: str, staff: Staff) -> None:
@@ -225,10 +212,17 @@ class Door:
             self.book.end(token)
             self.desk.audit.within(staff, "logout", staff.name)
 
+    def _lang(self, request: Request) -> str:
+        """Chosen at this browser, else what the browser prefers."""
+        asked = request.query_params.get("lang") or request.cookies.get(self.desk.cookie("lang"), "")
+        if asked in LANGS:
+            return asked
+        return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "hi"
+
     def _sorry(self, request: Request, why: HTTPException) -> Response:
         """A refusal as a page in the person's language."""
         key = why.detail if why.detail in ("foreign", "away") else {403: "role", 404: "gone"}.get(why.status_code, "request")
-        html = self.desk.render(_lang(request), "refused.html", why=key)
+        html = self.desk.render(self._lang(request), "refused.html", why=key)
         return HTMLResponse(html, why.status_code, why.headers)
 
 
@@ -238,17 +232,18 @@ NOBODY = Staff("?", "reader")
 OPEN = frozenset({"/desk/login", "/desk/login/demo"})
 
 
+def tries(name: str, address: str) -> dict[str, int]:
+    """The keys under which a failed try is counted, and how many there may be."""
+    return {
+        f"name {name} from {address}": keys.TRIES_HERE,
+        f"address {address}": keys.TRIES_ADDRESS,
+        f"name {name}": keys.TRIES_NAME,
+    }
+
+
 def _is_from_our_page(request: Request) -> bool:
     """Whether a change comes from a page of ours, as far as the browser says (ASVS 3.5.1); the form's token is checked too."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
         return site in ("same-origin", "none")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
-def _lang(request: Request) -> str:
-    """Chosen at this browser, else what the browser prefers."""
-    asked = request.query_params.get("lang") or request.cookies.get(LANG_COOKIE, "")
-    if asked in ("hi", "en"):
-        return asked
-    return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "hi"

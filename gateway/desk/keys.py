@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import pyotp
@@ -13,7 +13,15 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn import zxcvbn
 
 #: Passwords have no other rule than being long enough and hard to guess (ASVS 5.0, 6.2.1, 6.2.4 and 6.2.9).
-SHORTEST, LONGEST = 10, 128
+SHORTEST, LONGEST = 15, 128
+#: Words of this place and trade: a password made of them counts as easy (ASVS 5.0, 6.1.2 and 6.2.11; docs/accounts.md).
+CONTEXT = ("bijli", "bijlee", "urjas", "sbpdcl", "nbpdcl", "bsphcl", "buxar", "bihar", "patna", "suvidha", "1912",
+           "electricity", "meter", "consumer", "password", "desk", "supervisor", "administrator", "section", "centre")  # fmt: skip
+#: Failed tries under one name from one address, from one address, and under one name from anywhere, and the span in which they
+#: count: who tries names from elsewhere does not lock their owners out (ASVS 5.0, 6.1.1 and 6.3.1).
+TRIES_HERE, TRIES_ADDRESS, TRIES_NAME, TRIES_SPAN = 5, 30, 50, timedelta(minutes=15)
+#: How long a password that was handed over is good, unless it is used before (ASVS 5.0, 6.4.1).
+HANDED_FOR = timedelta(days=7)
 #: zxcvbn's 0 to 4: from 3 on a password withstands a determined guess.
 HARD_ENOUGH = 3
 #: A one-time password: letters and digits that nobody mistakes for each other.
@@ -38,7 +46,7 @@ def _nobody() -> str:
 def is_right(password: str, kept: str) -> bool:
     """Whether this is the password kept; for an account that is not there (`kept` empty) it takes just as long to say no."""
     try:
-        return _hasher.verify(kept or _nobody(), password[:LONGEST]) and bool(kept)
+        return _hasher.verify(kept or _nobody(), password[:LONGEST]) and bool(kept) and len(password) <= LONGEST
     except (VerificationError, InvalidHashError):
         return False
 
@@ -52,7 +60,7 @@ def weakness(password: str, name: str, company: str) -> str:
     """Why a password is not good enough, as a key of words.toml; empty if it is."""
     if not SHORTEST <= len(password) <= LONGEST:
         return "password_length"
-    if int(zxcvbn(password[:72], user_inputs=[name, company, "bijli", "urjas"])["score"]) < HARD_ENOUGH:
+    if int(zxcvbn(password[:72], user_inputs=[name, company, *CONTEXT])["score"]) < HARD_ENOUGH:
         return "password_easy"
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,3 +34,13 @@ class Staff:
     def sees(self, section: str) -> bool:
         """Whether it may see what belongs to a section; what belongs to none is for those who see all."""
         return self.sees_all or (bool(section) and section in self.sections)
+
+
+def console() -> Staff:
+    """Who works at the command line, by the machine's name for them: so it stands in the audit."""
+    return Staff(f"console {getpass.getuser()}", "administrator", (ALL_SECTIONS,))
+
+
+def program(client: str) -> Staff:
+    """A client of the JSON API, in the audit."""
+    return Staff(f"api {client}", "reader", (ALL_SECTIONS,))

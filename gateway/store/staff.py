@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,6 +45,14 @@ class Session(Struct, frozen=True):
     account: Account
 
 
+class Login(Struct, frozen=True):
+    """Where an account is logged in, as its owner sees it."""
+
+    token: str
+    began: datetime
+    seen: datetime
+
+
 class StaffBook:
     """The queries. Those that write belong inside `with store.write():`."""
 
@@ -73,6 +81,10 @@ class StaffBook:
             (account.name, account.role, " ".join(account.sections), account.lang, account.password, int(account.must_change),
              account.totp, account.totp_step, int(account.active), millis(now)),
         )  # fmt: skip
+
+    def changed(self, name: str) -> datetime:
+        """When an account that is there was last changed."""
+        return moment(self._rows("select changed from staff where name = ?", (name,))[0][0])
 
     def spend_code(self, name: str, step: int) -> bool:
         """Mark a second factor's time step as used; False if it, or a later one, was used before."""
@@ -110,6 +122,11 @@ class StaffBook:
         """Every session of an account ends, except the one named; how many did."""
         return self._run("delete from staff_session where name = ? and token <> ?", (name, but))
 
+    def sessions_of(self, name: str) -> list[Login]:
+        """Where an account is logged in, the last used first."""
+        rows = self._rows("select token, began, seen from staff_session where name = ? order by seen desc, token", (name,))
+        return [Login(token, moment(began), moment(seen)) for token, began, seen in rows]
+
     def sessions(self) -> dict[str, int]:
         """How many browsers each account is logged in at."""
         return dict(self._rows("select name, count(*) from staff_session group by name"))
@@ -121,12 +138,12 @@ class StaffBook:
 
     # --- failed tries -----------------------------------------------------------------------------------------------
 
-    def tries(self, keys: Sequence[str], since: datetime) -> int:
-        """The most failed tries under any of these keys (a name, an address)."""
+    def too_many(self, most: Mapping[str, int], since: datetime) -> bool:
+        """Whether there were as many failed tries as there may be under any of these keys."""
         sql = "select count(*) from staff_try where key = ? and at > ?"
-        return max(int(self._rows(sql, (key, millis(since)))[0][0]) for key in keys)
+        return any(int(self._rows(sql, (key, millis(since)))[0][0]) >= count for key, count in most.items())
 
-    def failed(self, keys: Sequence[str], now: datetime) -> None:
+    def failed(self, keys: Iterable[str], now: datetime) -> None:
         """A try failed."""
         for key in keys:
             self._run("insert into staff_try (key, at) values (?, ?)", (key, millis(now)))
