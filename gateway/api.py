@@ -25,6 +25,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from gateway.desk.audit import Audit
+from gateway.desk.staff import program
 from gateway.fields import Kind, Schema, Value, Wrong, in_columns, key_of, kinds
 from gateway.intake import TAKING_IN, Hooks, apply, refused
 from gateway.store import Store
@@ -35,6 +37,8 @@ BATCH_LIMIT = 500
 #: How long an answer is kept for its Idempotency-Key.
 KEEP_ANSWERS = timedelta(days=7)
 IDEMPOTENCY_KEY: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"}
+#: What is answered is kept nowhere on the way.
+PRIVATE = {"cache-control": "no-store"}
 TICKET: Schema = {"type": "string", "pattern": "^[1-9][0-9]{7}$"}
 
 #: The plain words of every status that is answered.
@@ -66,8 +70,8 @@ class Problem(Exception):
         body: dict[str, object] = {"title": TITLES[self.status], "status": self.status, "detail": self.detail}
         if self.errors:
             body["errors"] = self.errors
-        headers = {"www-authenticate": "Bearer"} if self.status == 401 else None
-        return Response(_encode(body), self.status, headers, "application/problem+json")
+        headers = {"www-authenticate": "Bearer"} if self.status == 401 else {}
+        return Response(_encode(body), self.status, {**headers, **PRIVATE}, "application/problem+json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,11 @@ def _is_day(value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked: what the path names, and the body."""
+    """One request, checked: what the path names, the body, and whose key it came with."""
 
     path: Mapping[str, str]
     body: Mapping[str, Any]
+    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,12 +287,13 @@ class Desk:
         return Done(200, {"new": counts.new, "changed": counts.changed, "unchanged": unchanged, "left_out": left_out})
 
     def _request(self, call: Call) -> Done:
-        """A request by its ticket. Raises Problem 404."""
+        """A request by its ticket; that it was read is written down. Raises Problem 404."""
         sql = "select ticket, service, state, open, account, filed, since, due from request where ticket = ?"
         rows = self.store.database.rows(sql, (call.path["ticket"],))
         if not rows:
             raise Problem(404, "no request has this ticket number", [_fault("ticket", "is not known")])
         ticket, service, state, is_open, account, filed, since, due = rows[0]
+        Audit(self.store, self.clock)(program(call.client), "read request", ticket)
         return Done(200, {"ticket": ticket, "service": service, "state": state, "open": bool(is_open), "account": account,
                           "filed": moment(filed), "since": moment(since), "due": moment(due) if due else None})  # fmt: skip
 
@@ -327,7 +333,8 @@ class Door:
             log.error("api.failed", why=type(error).__name__, trouble=trouble)
             response = Problem(503 if trouble else 500, "nothing was changed; send the same request again later").response()
         template = next((one.template for one in self.operations.values()), "")
-        log.info("api.answered", method=request.method, path=template, status=response.status_code,
+        log.info("api.answered", client=getattr(request.state, "client", ""), method=request.method, path=template,
+                 status=response.status_code,
                  millis=round(1000 * (time.monotonic() - began)))  # fmt: skip
         await response(scope, receive, send)
 
@@ -335,9 +342,9 @@ class Door:
         operation = self.operations.get(request.method)
         if operation is None:
             raise Problem(405, f"possible here: {', '.join(self.operations)}")
-        client = _client(request.headers.get("authorization", ""), self.clients)
+        client = request.state.client = _client(request.headers.get("authorization", ""), self.clients)
         raw = await _raw(request)
-        call = _checked(operation, request.path_params, _json(request, raw) if operation.body else {})
+        call = _checked(operation, request.path_params, _json(request, raw) if operation.body else {}, client)
         if not operation.once:
             done = await run_in_threadpool(self._run, operation, call)
             return _response(done.status, _encode(done.body))
@@ -405,18 +412,18 @@ def _json(request: Request, raw: bytes) -> object:
         raise Problem(400, "the body is not JSON in UTF-8") from None
 
 
-def _checked(operation: Operation, path: Mapping[str, str], body: Any) -> Call:
+def _checked(operation: Operation, path: Mapping[str, str], body: Any, client: str) -> Call:
     """The request if path and body are as their schemas say. Raises Problem 422 naming every field at fault."""
     wrong = [fault for name, schema in operation.path.items() for fault in faults(schema, path[name], name)]
     if operation.body:
         wrong += faults(operation.body, body)
     if wrong:
         raise Problem(422, "some values are not right: see errors", wrong[:50])
-    return Call({name: path[name] for name in operation.path}, body)
+    return Call({name: path[name] for name in operation.path}, body, client)
 
 
 def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, headers, "application/json")
+    return Response(body, status, {**(headers or {}), **PRIVATE}, "application/json")
 
 
 def _now() -> datetime:

@@ -258,12 +258,13 @@ def audit() -> None:
 
 
 @audit.command("verify")
+@click.option("--noted", default="", help="a head noted earlier, which must still stand in the chain")
 @one_line
-def verify_audit() -> None:
-    """Walk the whole chain; note the head's seal elsewhere to be able to prove that nothing was cut off."""
+def verify_audit(noted: str) -> None:
+    """Walk the whole chain; note the head's seal elsewhere to be able to prove that nothing was cut off or written anew."""
     from gateway.desk.audit import verify
 
-    verdict = verify(_gateway().store)
+    verdict = verify(_gateway().store, noted)
     if verdict.fault:
         raise ValueError(f"audit: {verdict.fault}; {verdict.lines} lines before it hold")
     click.echo(f"{verdict.lines} lines hold; head {verdict.head or '(none yet)'}")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from gateway.desk.audit import Audit, cut
+from gateway.desk.staff import Staff
 from gateway.records import masked
 from gateway.settings import Settings
 from gateway.store import Store
@@ -52,25 +54,30 @@ class Keeper:
         for log in LOGS:
             with self._store.write():
                 gone[log] = self._duties.delete_log(log, self._before("keep_log_days", now))
+        with self._store.write():
+            gone["audit"] = cut(self._store, self._before("keep_log_days", now))
         ended = self._before("keep_request_days", now)
         gone["request"] = self._all(lambda: self._duties.delete_requests(ended, GROUP))
         drafts, before = self._duties.forget_drafts, self._before("keep_draft_days", now)
         gone["unfinished answers"] = self._through("", lambda after: drafts(before, after, PASSED))
         return dict(gone)
 
-    def forget(self, phone: str, who: str, reason: str, now: datetime) -> dict[str, int]:
+    def forget(self, phone: str, by: Staff, reason: str, now: datetime) -> dict[str, int]:
         """Erase a person; what there was."""
         with self._store.write([phone]):
             held = self._duties.held(phone)
-            self._duties.access(who, f"forget {masked(phone)}", reason, now)
+            self._audit(now).within(by, "forget", masked(phone), reason)
             self._duties.forget(phone, self._alias(phone))
         return held
 
-    def held(self, phone: str, who: str, reason: str, now: datetime) -> dict[str, int]:
+    def held(self, phone: str, by: Staff, reason: str, now: datetime) -> dict[str, int]:
         """What is kept of a phone; that it was asked is written down."""
         with self._store.write([phone]):
-            self._duties.access(who, f"held {masked(phone)}", reason, now)
+            self._audit(now).within(by, "held", masked(phone), reason)
         return self._duties.held(phone)
+
+    def _audit(self, now: datetime) -> Audit:
+        return Audit(self._store, lambda: now)
 
     def _alias(self, phone: str) -> str:
         return alias(phone, self._settings.pseudonym_key.get_secret_value())

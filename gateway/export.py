@@ -1,12 +1,10 @@
 """Lists for people who work in spreadsheets: requests, messages, readings as CSV or XLSX, masked unless there is a reason.
 
-No cell is ever run as a formula. An unmasked list is written down in the table `access`: when, who, what and why.
+No cell is ever run as a formula. Every list is on record in the audit: when, who, what and why.
 """
 
 from __future__ import annotations
 
-import getpass
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +13,9 @@ from typing import Any, Literal
 
 import click
 
+from gateway.desk.audit import Audit
+from gateway.desk.staff import Staff, console
+from gateway.hop import now_utc
 from gateway.records import masked
 from gateway.sheets import writer
 from gateway.store import Store
@@ -29,6 +30,7 @@ GROUP = 2_000
 class Listing:
     """One kind of list: its columns with how each is shown, and the query that gives them, `where` the key and since go.
 
+    `within` is the condition on the sections that somebody may see; a list without one is for who sees all of them.
     `time` is a kept time, `phone` and `account` show their last digits only, `secret` is shown only in a full list. A list
     that the billing system takes has its accounts `open`: a masked one would be of no use to it.
     The first column of the query is the key that the rows come in order of.
@@ -36,6 +38,7 @@ class Listing:
 
     columns: Mapping[str, Shape]
     sql: str
+    within: str
     first: str | int
 
 
@@ -45,53 +48,65 @@ LISTINGS: Mapping[str, Listing] = {
          "account": "account", "asset": "text", "pin": "text", "phone": "phone", "reports": "text", "priority": "text",
          "details": "secret"},
         """select ticket, ticket, service, state, open, filed, since, due, account, asset, pin, phone, reports, priority, details
-           from request where ticket > ? and filed >= ? order by ticket limit ?""",
+           from request where ticket > ? and filed >= ? {within} order by ticket limit ?""",
+        "and section in ({})",
         "",
     ),
     "messages": Listing(
         {"id": "text", "created": "time", "settled": "time", "phone": "phone", "state": "text", "attempts": "text",
          "carrier": "text", "template": "text", "parts": "text", "note": "text", "text": "secret"},
         """select id, id, created, settled, phone, state, attempts, carrier, template, parts, note, text
-           from outbox where id > ? and created >= ? order by id limit ?""",
+           from outbox where id > ? and created >= ? {within} order by id limit ?""",
+        "",
         0,
     ),
     "readings": Listing(
         {"id": "text", "at": "time", "month": "text", "account": "open", "status": "text", "value": "text", "flag": "text",
          "previous": "text", "staff": "text", "handed": "time"},
         """select id, id, at, month, account, status, value, flag, previous, staff, handed
-           from reading where id > ? and at >= ? order by id limit ?""",
+           from reading where id > ? and at >= ? {within} order by id limit ?""",
+        "and account in (select account from consumer where section in ({}))",
         0,
     ),
 }  # fmt: skip
 
 
 def export(
-    store: Store, kind: str, path: Path, since: datetime | None = None, *, full: bool = False, reason: str = "", who: str = "",
-    clock: Callable[[], datetime] | None = None,
+    store: Store, kind: str, path: Path, since: datetime | None = None, *, by: Staff, now: datetime, full: bool = False,
+    reason: str = "",
 ) -> int:  # fmt: skip
-    """Write a list to a .csv or .xlsx file that only its owner can read; how many rows it has.
+    """Write a list of what somebody may see to a .csv or .xlsx file that only its owner can read; how many rows it has.
 
-    `since` leaves out what is older. `full` shows phones, accounts and texts and wants a `reason`, which is kept with `who`.
-    Raises ValueError (another ending, no reason) and OSError.
+    `since` leaves out what is older. `full` shows phones, accounts and texts and wants a `reason`, which is kept.
+    Raises ValueError (another ending, no reason, not for this person) and OSError.
     """
     if full and not reason.strip():
         raise ValueError("--full: give a --reason, it is kept")
+    if not may_export(by, kind):
+        raise ValueError(f"{kind}: this list is for who sees every section")
     listing, count = LISTINGS[kind], 0
+    sections = () if by.sees_all else tuple(code for code in by.sections if code)
+    within = "" if by.sees_all else listing.within.format(", ".join("?" * len(sections)) or "null")
+    sql = listing.sql.format(within=within)
     out = writer(path)
-    if full:
-        _note_access(store, kind, reason, who, clock() if clock else moment(round(time.time() * 1000)))
+    Audit(store, lambda: now)(by, f"export {kind}", "in full" if full else "masked", reason.strip())
     shown = [(name, shape) for name, shape in listing.columns.items() if full or shape != "secret"]
     places = [list(listing.columns).index(name) + 1 for name, _ in shown]
     try:
         out.row([name for name, _ in shown])
         after, from_ = listing.first, millis(since) if since else 0
-        while group := store.database.rows(listing.sql, (after, from_, GROUP)):
+        while group := store.database.rows(sql, (after, from_, *sections, GROUP)):
             for row in group:
                 out.row([_cell(row[place], shape, full) for place, (_, shape) in zip(places, shown, strict=True)])
             after, count = group[-1][0], count + len(group)
     finally:
         out.close()
     return count
+
+
+def may_export(staff: Staff, kind: str) -> bool:
+    """Whether a list is for somebody: what belongs to no section is for who sees all of them."""
+    return staff.sees_all or bool(LISTINGS[kind].within)
 
 
 def _cell(value: Any, shape: Shape, full: bool) -> str:
@@ -106,12 +121,6 @@ def _cell(value: Any, shape: Shape, full: bool) -> str:
     return str(value)
 
 
-def _note_access(store: Store, kind: str, reason: str, who: str, at: datetime) -> None:
-    with store.write():
-        values = (millis(at), who, f"export {kind} in full", reason.strip())
-        store.database.run("insert into access values (?, ?, ?, ?)", values)
-
-
 def export_command(opened: Callable[[], Store]) -> click.Command:
     """`gateway export requests|messages|readings FILE`; `opened` is called when the command runs. Errors end it with one line."""
 
@@ -120,11 +129,11 @@ def export_command(opened: Callable[[], Store]) -> click.Command:
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="leave out what is older than this day (UTC)")
     @click.option("--full", is_flag=True, help="phones, accounts and texts unmasked; needs --reason, which is kept")
-    @click.option("--reason", default="", help="why the full list is needed")
+    @click.option("--reason", default="", help="why the list is needed")
     def command(kind: str, file: Path, since: datetime | None, full: bool, reason: str) -> None:
         """Write a list as CSV or XLSX."""
         try:
-            count = export(opened(), kind, file, _utc(since), full=full, reason=reason, who=getpass.getuser())
+            count = export(opened(), kind, file, utc(since), by=console(), now=now_utc(), full=full, reason=reason)
         except (ValueError, OSError) as error:
             raise SystemExit(f"gateway: {error}") from None
         click.echo(f"{count} {kind} in {file}")
@@ -132,6 +141,6 @@ def export_command(opened: Callable[[], Store]) -> click.Command:
     return command
 
 
-def _utc(since: datetime | None) -> datetime | None:
+def utc(since: datetime | None) -> datetime | None:
     """A day as typed, at its beginning in UTC."""
     return moment(0).replace(year=since.year, month=since.month, day=since.day) if since else None

@@ -13,6 +13,7 @@ from flows.records import Name
 from gateway.api import key_command
 from gateway.app import Gateway
 from gateway.campaigns import REASONS, Office
+from gateway.desk.staff import console
 from gateway.duties import Keeper
 from gateway.export import export_command
 from gateway.intake import Opened, import_command
@@ -208,7 +209,7 @@ def _duties(opened: Opener) -> list[click.Command]:
         def run(phone: str, reason: str) -> None:
             gateway = opened()
             keeper = Keeper(gateway.store, gateway.settings)
-            held = act(keeper)(_phone(gateway, phone), getpass.getuser(), reason, gateway.hop.clock())
+            held = act(keeper)(_phone(gateway, phone), console(), reason, gateway.hop.clock())
             for table, count in held.items():
                 if count:
                     click.echo(f"{table}: {count}")

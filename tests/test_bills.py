@@ -22,6 +22,7 @@ from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
 from gateway.carriers.phone import Handset
 from gateway.chores import Chore, Chores
+from gateway.desk.staff import Staff
 from gateway.duties import Keeper, alias
 from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
@@ -387,7 +388,7 @@ def test_a_person_is_forgotten(gateway: Gateway, settings: Settings, clock: Cloc
     store, phone = gateway.store, town.PHONES["one"]
     talk(gateway, "one", "naam 100000001 ramesh", "1", "haan", "haan", "meter band", "1", "haan", "000", "haan", "pata ward 7")
     assert store.count("request")
-    held = Keeper(store, settings).forget(phone, "asha", "asked at the centre", clock())
+    held = Keeper(store, settings).forget(phone, Staff("asha", "centre"), "asked at the centre", clock())
     assert held["inbound"] == 10
     assert held["link"] == 1
     left = {
@@ -398,8 +399,8 @@ def test_a_person_is_forgotten(gateway: Gateway, settings: Settings, clock: Cloc
     assert set(left.values()) == {0}
     assert store.database.rows("select count(*) from inbound where text <> '' or page <> ''") == [(0,)]
     assert "ward" not in str(store.database.rows("select details from request"))
-    assert store.database.rows("select who, what, reason from access") == [
-        ("asha", "forget +91******0002", "asked at the centre")
+    assert store.database.rows("select who, what, subject, reason from audit") == [
+        ("asha", "forget", "+91******0002", "asked at the centre")
     ]
     gateway.hop.serve([Inbound("later", "phone", phone, "sms", "bil", clock())])
 
@@ -440,7 +441,7 @@ def test_the_office_commands(gateway: Gateway, clock: Clock) -> None:
     assert run("purge") == ""
     assert run("held", town.PHONES["one"], "--reason", "asked") == "link: 1\n"
     assert "Missing option '--reason'" in run("forget", town.PHONES["one"])
-    assert gateway.store.database.rows("select what, reason from access") == [("held +91******0002", "asked")]
+    assert gateway.store.database.rows("select what, subject, reason from audit") == [("held", "+91******0002", "asked")]
 
 
 def test_a_missed_call_is_made_by_dialling_the_number(gateway: Gateway, clock: Clock) -> None:

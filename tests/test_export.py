@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import openpyxl
@@ -12,12 +13,16 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.export import export, export_command
+from gateway.desk.staff import Staff
+from gateway.export import export as export_as
+from gateway.export import export_command
 from gateway.sheets import CsvWriter, XlsxWriter, guarded
 from gateway.store import Store, open_store
 from gateway.store.sql import Outgoing, millis
 from tests import town
 
+ASHA = Staff("asha", "supervisor", ("*",))
+export = partial(export_as, by=ASHA, now=town.BEGIN)
 EVIL = ("=HYPERLINK(1)", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1")
 
 
@@ -69,7 +74,7 @@ def test_no_cell_of_a_csv_is_a_formula(store: Store, tmp_path: Path) -> None:
 
 
 def test_no_cell_of_a_workbook_is_a_formula(store: Store, tmp_path: Path) -> None:
-    export(store, "messages", tmp_path / "x.xlsx", full=True, reason="an audit", who="me")
+    export(store, "messages", tmp_path / "x.xlsx", full=True, reason="an audit")
     sheet = openpyxl.load_workbook(tmp_path / "x.xlsx").worksheets[0]
     assert {cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None} == {"s"}
     assert sheet.max_row == len(EVIL) + 1
@@ -89,9 +94,21 @@ def test_a_number_below_zero_stays_a_number() -> None:
 def test_a_full_list_wants_a_reason_and_keeps_it(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--reason"):
         export(store, "messages", tmp_path / "x.csv", full=True, reason=" ")
-    export(store, "messages", tmp_path / "x.csv", full=True, reason="complaint 7", who="asha")
+    export(store, "messages", tmp_path / "x.csv", full=True, reason="complaint 7")
     assert "+919812345678" in (tmp_path / "x.csv").read_text(encoding="utf-8-sig")
-    assert store.database.rows("select who, what, reason from access") == [("asha", "export messages in full", "complaint 7")]
+    rows = store.database.rows("select who, what, subject, reason from audit")
+    assert rows == [("asha", "export messages", "in full", "complaint 7")]
+
+
+def test_everybody_gets_the_rows_of_their_sections(store: Store, tmp_path: Path) -> None:
+    with store.write():
+        store.database.run("update request set section = 'S2' where ticket = '40000003'")
+    own, none = Staff("gita", "supervisor", ("S2", "S3")), Staff("har", "supervisor")
+    assert export(store, "requests", tmp_path / "x.csv", by=own) == 1
+    assert export(store, "requests", tmp_path / "x.csv", by=none) == 0
+    assert export(store, "readings", tmp_path / "x.csv", by=own) == 0
+    with pytest.raises(ValueError, match="every section"):
+        export(store, "messages", tmp_path / "x.csv", by=own)
 
 
 def test_since_leaves_out_what_is_older(store: Store, tmp_path: Path) -> None:

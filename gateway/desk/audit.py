@@ -1,4 +1,5 @@
-"""Who looked at what and who changed what, at the desk: appended, never changed, each line sealed with the one before."""
+"""Who looked at what and who changed what, at the desk, the command line and the API: appended, never changed, each line sealed
+with the one before."""
 
 from __future__ import annotations
 
@@ -55,22 +56,38 @@ class Verdict:
     fault: str = ""
 
 
-def verify(store: Store) -> Verdict:
-    """Walk the whole chain. A cut tail shows because the head is kept apart; note the head elsewhere to prove even that."""
+def cut(store: Store, before: datetime) -> int:
+    """Delete the lines that are older, inside a transaction; the chain then begins with the seal of the last one deleted."""
+    run, rows = store.database.run, store.database.rows
+    run("update audit_head set number = number")  # whoever writes waits
+    ((kept, last),) = rows(
+        "select (select min(number) from audit where at >= ?), (select max(number) from audit)", (millis(before),)
+    )
+    end = kept - 1 if kept is not None else last
+    sealed = rows("select seal from audit where number = ?", (end,))
+    if not sealed:
+        return 0
+    run("update audit_head set cut = ?, root = ?", (end, sealed[0][0]))
+    return run("delete from audit where number <= ?", (end,))
+
+
+def verify(store: Store, noted: str = "") -> Verdict:
+    """Walk the whole chain. A cut tail shows because the head is kept apart; a head `noted` elsewhere before must stand in it
+    still, which proves that nothing was written anew."""
     rows = store.database.rows
-    last, head = rows("select number, seal from audit_head")[0]
-    before, number = "", 0
+    last, head, number, before = rows("select number, seal, cut, root from audit_head")[0]
+    first, seen = number, not noted or noted == before
     while True:
         some = rows("select * from audit where number > ? order by number limit ?", (number, AT_ONCE))
         for found, *line, sealed in some:
             number += 1
             if found != number:
-                return Verdict(number - 1, head, f"line {number} is missing")
+                return Verdict(number - 1 - first, head, f"line {number} is missing")
             if seal(before, number, *line) != sealed:
-                return Verdict(number - 1, head, f"line {number} was changed, or one before it")
-            before = sealed
+                return Verdict(number - 1 - first, head, f"line {number} was changed, or one before it")
+            before, seen = sealed, seen or sealed == noted
         if not some:
             break
     if number != last or before != head:
-        return Verdict(number, head, f"the end is cut off: {number} lines stand here, {last} were written")
-    return Verdict(number, head)
+        return Verdict(number - first, head, f"the end is cut off: line {number} stands here, {last} were written")
+    return Verdict(number - first, head, "" if seen else "the head you noted is not among them")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.desk import Desk, accounts, campaigns, centre, figures, language, messages, misheard, work
+from gateway.desk import Desk, accounts, campaigns, centre, exports, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
 from gateway.desk.staff import Staff
 
-#: Who works requests off, who serves the counter, who teaches spellings, who answers for what is sent.
+#: Who works requests off, who serves the counter, who teaches spellings, who answers for what is sent, who may take lists away.
 WORKERS = may("centre", "section", "supervisor")
 COUNTER = may("centre", "supervisor")
 EARS = may("centre", "supervisor", "sms_officer")
 SENDERS = may("sms_officer", "supervisor")
 ADMINISTRATORS = may("administrator")
+TAKERS = may("supervisor", "administrator")
 
 ROUTES: tuple[Page, ...] = (
     Page("/", "GET", work.today, EVERYONE),
@@ -37,6 +38,8 @@ ROUTES: tuple[Page, ...] = (
     Page("/messages/campaigns", "POST", campaigns.start, SENDERS),
     Page("/messages/campaigns/{campaign}", "POST", campaigns.act, SENDERS),
     Page("/figures", "GET", figures.figures, EVERYONE),
+    Page("/exports", "GET", exports.exports, TAKERS),
+    Page("/exports", "POST", exports.take, TAKERS),
     Page("/account", "GET", accounts.own, EVERYONE),
     Page("/account/password", "POST", accounts.password, EVERYONE),
     Page("/account/factor", "POST", accounts.second_factor, EVERYONE),

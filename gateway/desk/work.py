@@ -126,6 +126,8 @@ def request(ask: Ask) -> Response:
 
 
 def _gone(ask: Ask, refused: Refused) -> Response:
+    """Not there, or not this person's: both look the same, and the audit knows who asked."""
+    ask.desk.audit(ask.staff, "refused request", ask.path["ticket"][:40])
     return ask.desk.page(ask, "sorry.html", 404, why=refused.why)
 
 

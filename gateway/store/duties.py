@@ -46,10 +46,6 @@ class Duties:
     def __init__(self, database: Database) -> None:
         self._rows, self._rows_in, self._run, self._many = database.rows, database.rows_in, database.run, database.many
 
-    def access(self, who: str, what: str, reason: str, now: datetime) -> None:
-        """Somebody looked at a person's data."""
-        self._run("insert into access values (?, ?, ?, ?)", (millis(now), who, what, reason))
-
     def held(self, phone: str) -> dict[str, int]:
         """How many rows of each table are about a phone."""
         return {
@@ -160,4 +156,4 @@ DELETED: Sequence[tuple[Old, str]] = (
     (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
 )
 #: Deleted by age, without a key of their own.
-LOGS = ("delivery", "phone_event", "access", "audit", "counter")
+LOGS = ("delivery", "phone_event", "counter")

@@ -224,4 +224,12 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "0050 upkeep",
         ("create table upkeep (name text primary key, at bigint not null)",),
     ),
+    (
+        "0060 one record of who looked and who changed",
+        (
+            "alter table audit_head add column cut bigint not null default 0",
+            "alter table audit_head add column root text not null default ''",
+            "drop table access",
+        ),
+    ),
 )
