@@ -17,26 +17,36 @@ from gateway.store.sqlite import SQLite
 
 def restore(url: str, path: Path, *, replace: bool) -> Path | None:
     """Let a backup take the place of the database at `url`; where the one that was there is kept, if there was one.
+    PostgreSQL wants an empty database to fill.
 
     Raises ValueError, and nothing is changed, when the file is no backup of ours, when `gateway check` finds a fault in it,
     or when the database is in use; FileExistsError when there is one and `replace` does not say that it may be put aside.
     """
     database = connect(url)
     if not isinstance(database, SQLite):
-        raise ValueError("on PostgreSQL: `pg_restore --dbname=...` into an empty database, then `gateway check`")
+        from gateway.store.postgres import PostgreSQL  # a town on one file does without its driver
+
+        assert isinstance(database, PostgreSQL)
+        database.take_in(path)
+        _checked(Store(database), path)
+        return None
     staged = database.stage(path)
     try:
-        store = Store(staged)
-        try:
-            store.migrate()
-            faults = check(store, now_utc())
-        except Exception as error:
-            raise ValueError(f"{path} is no backup that can be read: {error}") from error
-        if faults:
-            raise ValueError(f"{path} does not hold together, nothing was changed; first of {len(faults)} faults: {faults[0]}")
+        _checked(Store(staged), path)
         return database.replace_with(staged, replace=replace)
     finally:
         staged.discard()
+
+
+def _checked(store: Store, path: Path) -> None:
+    """Bring what a backup held up to date, and look at it. Raises ValueError."""
+    try:
+        store.migrate()
+        faults = check(store, now_utc())
+    except Exception as error:
+        raise ValueError(f"{path} is no backup that can be read: {error}") from error
+    if faults:
+        raise ValueError(f"{path} does not hold together; first of {len(faults)} faults: {faults[0]}")
 
 
 def backup_command(opened: Callable[[], Store]) -> click.Command:

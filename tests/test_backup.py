@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from gateway.check import check
 from gateway.hop import Hop, now_utc
 from gateway.store import open_store
 from tests import town
+from tests.postgres import Server
 from tests.talking import PHONES, conversations, open_gateway
 
 
@@ -122,3 +124,21 @@ def test_restore_refuses_what_is_broken(url: str, tmp_path: Path) -> None:
             restore(url, tmp_path / f"{name}.db", replace=True)
     assert check(open_store(url), now_utc()) == []
     assert not list(tmp_path.glob("*.part*"))
+
+
+def test_on_postgresql(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{postgres.programs}:{os.environ['PATH']}")
+    gateway = open_gateway(postgres.database("kept", template="ready"))
+    town.build(gateway.store)
+    talk(gateway.hop, 20)
+    hops = gateway.store.count("inbound")
+    gateway.store.database.backup(tmp_path / "copy.dump")
+    assert (tmp_path / "copy.dump").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError, match="the database is not empty"):
+        restore(postgres.url("kept"), tmp_path / "copy.dump", replace=True)
+    gateway.store.close()
+
+    assert restore(postgres.database("anew"), tmp_path / "copy.dump", replace=False) is None
+    restored = open_store(postgres.url("anew"))
+    assert restored.count("inbound") == hops
+    restored.close()

@@ -325,13 +325,24 @@ class PostgreSQL:
         """Have pg_dump copy the database as of now to `path`. Raises FileExistsError, and OSError with pg_dump's own words."""
         if path.exists():
             raise FileExistsError(f"{path} exists already; name another file")
+        self._have("pg_dump", "--format=custom", "--no-owner", f"--file={path}")
+        path.chmod(0o600)
+
+    def take_in(self, path: Path) -> None:
+        """Have pg_restore fill this database, which must be empty, from a backup: all of it or nothing. Raises OSError."""
+        if self.rows("select 1 from information_schema.tables where table_schema = 'public' limit 1"):
+            raise FileExistsError("the database is not empty; name a new one in GATEWAY_DATABASE")
+        self._have("pg_restore", "--no-owner", "--single-transaction", "--exit-on-error", str(path))
+
+    def _have(self, program: str, *arguments: str) -> None:
+        """Have one of PostgreSQL's programs do something with this database. Raises OSError with its own first line."""
         secrets = {"PGPASSWORD": str(self._parameters["password"])} if self._parameters.get("password") else {}
         places = ("host", "port", "user", "dbname", "sslmode", "sslrootcert")
         url = make_conninfo(**{key: self._parameters[key] for key in places if self._parameters.get(key)})
-        command = ["pg_dump", "--format=custom", "--no-owner", f"--file={path}", f"--dbname={url}"]
+        command = [program, f"--dbname={url}", *arguments]
         ran = subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=False)  # noqa: S603
         if ran.returncode:
-            raise OSError(ran.stderr.strip().splitlines()[0] if ran.stderr.strip() else f"pg_dump ended with {ran.returncode}")
+            raise OSError(ran.stderr.strip().splitlines()[0] if ran.stderr.strip() else f"{program} ended with {ran.returncode}")
 
     def enable_search(self) -> None:
         """Search over consumers in both scripts: their words as a column that the server keeps.
