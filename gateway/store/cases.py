@@ -132,28 +132,29 @@ class Cases:
 
     def late(self, sections: Sequence[str] | None, now: datetime, limit: int = SHORT) -> list[Row]:
         """The open ones whose time limit has passed, larger loads first, then the oldest."""
-        return self._due(sections, "r.due < ?", (millis(now),), limit)
+        return self._larger_first(sections, "r.stopped = 0 and r.due < ?", (millis(now),), "r.due", limit)
 
     def due_before(self, sections: Sequence[str] | None, now: datetime, until: datetime, limit: int = SHORT) -> list[Row]:
         """The open ones due from now until then."""
-        return self._due(sections, "r.due >= ? and r.due < ?", (millis(now), millis(until)), limit)
+        times = (millis(now), millis(until))
+        return self._larger_first(sections, "r.stopped = 0 and r.due >= ? and r.due < ?", times, "r.due", limit)
 
-    def _due(self, sections: Sequence[str] | None, due: str, times: tuple[int, ...], limit: int) -> list[Row]:
+    def _larger_first(
+        self, sections: Sequence[str] | None, which: str, times: tuple[int, ...], order: str, limit: int
+    ) -> list[Row]:
         """Larger loads first: their own short query, so that the index gives both in order."""
         where, values = _in_sections(sections)
         found: list[Row] = []
         for priority in (1, 0):
-            sql = f"{_ROW} r.open = 1 and r.stopped = 0 and r.priority = {priority} and {due}{where} order by r.due limit ?"
+            sql = f"{_ROW} r.open = 1 and r.priority = {priority} and {which}{where} order by {order} limit ?"
             found += map(_row, self._rows(sql, (*times, *values, limit - len(found))))
             if len(found) == limit:
                 break
         return found
 
     def newest(self, sections: Sequence[str] | None, since: datetime, limit: int = SHORT) -> list[Row]:
-        """The last ones filed that nobody has taken a step in."""
-        where, values = _in_sections(sections)
-        sql = f"{_ROW} r.open = 1 and r.filed >= ? and r.since = r.filed{where} order by r.filed desc limit ?"
-        return list(map(_row, self._rows(sql, (millis(since), *values, limit))))
+        """The last ones filed that nobody has taken a step in, larger loads first."""
+        return self._larger_first(sections, "r.filed >= ? and r.since = r.filed", (millis(since),), "r.filed desc", limit)
 
     def waiting(self, sections: Sequence[str] | None, limit: int = SHORT) -> list[Row]:
         """The ones in which it is the person's turn, longest first."""
@@ -209,7 +210,12 @@ class Cases:
             tickets = having if tickets is None else tickets & having
         named = set(sorted(tickets or ())[:MOST_NAMED])
         if accounts:
-            named |= {row[0] for row in self.store.database.rows_in("select ticket from request where account in (?*) and account <> ''", accounts)}
+            named |= {
+                row[0]
+                for row in self.store.database.rows_in(
+                    "select ticket from request where account in (?*) and account <> ''", accounts
+                )
+            }
         return f"r.ticket in ({', '.join('?' * len(named)) or 'null'})", tuple(sorted(named))
 
     def sections(self) -> dict[str, Name]:
