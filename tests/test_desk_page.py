@@ -315,7 +315,7 @@ def test_the_list_follows_what_is_typed(site: Site, sit: Sit) -> None:
 
 
 PAGES = {"today": "/desk/", "requests": "/desk/requests?show=all", "request": "", "centre": "/desk/centre", "misheard": "/desk/misheard",
-         "messages": "/desk/messages", "figures": "/desk/figures?flow=transformer", "exports": "/desk/exports", "account": "/desk/account", "front": "/", "posters": "/posters"}  # fmt: skip
+         "messages": "/desk/messages", "figures": "/desk/figures?flow=disconnection", "exports": "/desk/exports", "account": "/desk/account", "front": "/", "posters": "/posters"}  # fmt: skip
 
 
 def open_page(site: Site, page: Page, name: str, lang: str) -> None:

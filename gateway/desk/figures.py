@@ -12,7 +12,7 @@ from flows.casework import CASES
 from gateway.desk.ask import Ask
 from gateway.desk.charts import bars, flow_diagram, stacked
 from gateway.desk.staff import ALL_SECTIONS
-from gateway.store.figures import AHEAD, TAKEN, WEEK, Figures, Left, Sent
+from gateway.store.figures import AHEAD, MONDAY, TAKEN, WEEK, Figures, Left, Sent
 
 #: The spans that can be looked at, in days; the first is the usual one.
 SPANS = (28, 7, 90)
@@ -121,8 +121,8 @@ def delivered(ask: Ask, sent: Sequence[Sent]) -> list[tuple[str, float, str]]:
 
 
 def _weeks(weeks: Mapping[tuple[str, int], int]) -> Sequence[tuple[int, str]]:
-    """The weeks there are, with the day each began on."""
+    """The weeks there are, with the Monday each began on."""
     return [
-        (week, datetime.fromtimestamp((week * WEEK) / 1000, UTC).strftime("%d-%m-%y"))
+        (week, datetime.fromtimestamp((week * WEEK - MONDAY) / 1000, UTC).strftime("%d-%m-%y"))
         for week in sorted({week for _, week in weeks})
     ]

@@ -13,6 +13,8 @@ AHEAD = 330 * 60_000
 #: States of a message that a carrier took, or may have taken.
 TAKEN = ("sent", "delivered", "failed", "unknown")
 DAY, WEEK = 86_400_000, 7 * 86_400_000
+#: The days of 1970 began on a Thursday; weeks begin on a Monday.
+MONDAY = 3 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ class Figures:
             "select c.section, count(distinct l.account) from link l join consumer c on c.account = l.account group by c.section"
         )
         have = dict(self._rows(sql))
-        sql = f"""select c.section, (l.linked_at + {AHEAD}) / {WEEK}, count(distinct l.account) from link l
-                  join consumer c on c.account = l.account where l.linked_at >= ? group by c.section, (l.linked_at + {AHEAD}) / {WEEK}"""
+        sql = f"""select c.section, (l.linked_at + {AHEAD + MONDAY}) / {WEEK}, count(distinct l.account) from link l
+                  join consumer c on c.account = l.account where l.linked_at >= ? group by c.section, (l.linked_at + {AHEAD + MONDAY}) / {WEEK}"""
         weeks = {(section, int(week)): count for section, week, count in self._rows(sql, (millis(since),))}
         return {section: (count, have.get(section, 0)) for section, count in sorted(accounts.items())}, weeks
 
