@@ -2,7 +2,7 @@
 
 The file is locked for writing while it is copied, so nothing that was acknowledged is left behind; hops that come meanwhile wait
 or are told to come again. When PostgreSQL has it all, the file refuses every further write: a process that has not been
-restarted yet answers 503 and sends nothing.
+restarted yet takes nothing and sends nothing.
 """
 
 from __future__ import annotations

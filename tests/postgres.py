@@ -52,9 +52,18 @@ class Server:
         if self.user:
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
             if self._call("test", "-x", str(found / "initdb"), check=False).returncode:
-                shutil.copytree(found.parent, self.folder / "programs")
-                found = self.folder / "programs" / "bin"
+                found = self._within_reach(found)
         self.programs = found
+
+    def _within_reach(self, found: Path) -> Path:
+        """A copy of the programs, with the libraries that a wheel puts beside its package."""
+        package = found.parent.parent
+        copied = self.folder / "programs" / package.name
+        shutil.copytree(found.parent, copied / found.parent.name)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copied.with_name(libraries.name))
+        return copied / found.parent.name / found.name
 
     def _call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         log = (self.folder / "calls.log").open("ab")  # not a pipe: the server would keep it open

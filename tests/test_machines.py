@@ -66,7 +66,7 @@ class Line:
         self.open: dict[tuple[str, int], http.client.HTTPConnection] = {}
 
     def bring(self, inbound: Inbound, place: tuple[str, int]) -> tuple[int, str]:
-        """One try: the status (0: no answer) and the body."""
+        """One try: the status (0: no answer, or "try again shortly", which acknowledges nothing) and the body."""
         door, form = ("ussd", {"sessionId": inbound.session, "phoneNumber": inbound.phone, "networkCode": "99999",
                                "serviceCode": CODE, "text": inbound.text}) if inbound.channel == "ussd" else (
                       "sms", {"date": "2026-05-25 04:30:00", "from": inbound.phone, "to": "56161", "id": inbound.id,
@@ -76,7 +76,8 @@ class Line:
         try:
             line.request("POST", f"/in/africastalking/{SECRET}/{door}", urlencode(form), kind)
             answer = line.getresponse()
-            return answer.status, answer.read().decode()
+            body = answer.read().decode()
+            return 0 if answer.headers["retry-after"] else answer.status, body
         except (OSError, http.client.HTTPException):
             line.close()
             return 0, ""
