@@ -79,7 +79,7 @@ class Post:
 
 
 def patiently(until: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if until():
             return
         time.sleep(0.02)
@@ -550,13 +550,13 @@ def test_workers_stopped_and_started_again_send_each_once(post: Post) -> None:
             patiently(lambda goal=goal: len(post.emulator.taken) >= goal)  # type: ignore[misc]
             victim = workers.pop(0)
             victim.send_signal(signal.SIGTERM)
-            assert victim.wait(timeout=10) == 0
+            assert victim.wait(timeout=60) in (0, -signal.SIGTERM)  # the latter before it had begun
             workers.append(start())
         patiently(post.settled)
     finally:
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
-            worker.wait(timeout=10)
+            worker.wait(timeout=60)
     assert sorted(one.text for one in post.emulator.taken) == sorted(f"bill {number}" for number in range(300))
 
 
