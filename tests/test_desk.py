@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from flows import SERVICES as SERVICES_ASKED
 from flows import casework
 from flows.records import Conversation
 from gateway.aliases import LiveEar
@@ -420,6 +421,14 @@ def test_the_public_page_and_its_posters(office: Office) -> None:
     ear = office.gateway.hop.ear
     for _, _, hindi, english in SERVICES:
         assert ear.message(hindi)[0].intent == ear.message(english)[0].intent != ""
+
+
+@pytest.mark.parametrize("flow", [flow.name for flow in SERVICES_ASKED])
+def test_each_flow_is_drawn_in_the_words_of_its_screens(office: Office, flow: str) -> None:
+    page = office.as_(Staff("x", "reader", ("*",), "hi")).get("/desk/figures", params={"flow": flow}).text
+    drawn = re.findall(r'font-size="12" font-weight="400">([^<]+)<', page)
+    assert drawn
+    assert all(re.search("[\u0900-\u097f]|CA|…", words) for words in drawn), drawn
 
 
 def test_language_is_chosen_and_goes_back(office: Office) -> None:

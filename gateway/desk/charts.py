@@ -12,6 +12,8 @@ from gateway.store.figures import Left
 
 #: Dark enough on white paper, and told apart in grey by their patterns of lightness.
 COLOURS = ("#14532d", "#0b57d0", "#b45309", "#6b21a8", "#0f766e", "#a31515", "#525252", "#7c5c00")
+#: The kinds of screen that have words.
+SPEAKS = ("menu", "ask", "confirm", "end")
 FONT = 'font-family="Noto Sans, Noto Sans Devanagari, sans-serif"'
 
 
@@ -53,7 +55,7 @@ def bars(rows: Sequence[tuple[str, float, str]], title: str) -> Markup:
 
 def flow_diagram(flow: type[Flow], names: Mapping[str, str], counts: Mapping[str, Left], title: str) -> Markup:
     """The flow's own diagram: a box a screen with how often it was shown, and how many left there, the redder the more."""
-    speaks = [name for name, screen in flow.screens.items() if screen.kind in ("menu", "ask", "confirm", "end")]
+    speaks = [name for name, screen in flow.screens.items() if screen.kind in SPEAKS]
     edges = _edges(flow, set(speaks))
     depth = _depths(speaks, edges)
     layers: dict[int, list[str]] = {}

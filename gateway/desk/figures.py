@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from flows import FLOWS, SERVICES
 from flows.casework import CASES
+from flows.screens import Screen
 from gateway.desk.ask import Ask
-from gateway.desk.charts import bars, flow_diagram, stacked
+from gateway.desk.charts import SPEAKS, bars, flow_diagram, stacked
 from gateway.desk.staff import ALL_SECTIONS
 from gateway.store.figures import AHEAD, MONDAY, TAKEN, WEEK, Figures, Left, Sent
 
@@ -52,11 +53,7 @@ def figures(ask: Ask) -> Response:
         flow=flow.name,
         flows=[service.name for service in SERVICES],
         diagram=flow_diagram(FLOWS[flow.name], _screens(ask, flow.name, flow.screens), counts, w["figures_left"]),
-        gone=[
-            _row(counts.get(f"{flow.name}.{name}"), name)
-            for name, screen in flow.screens.items()
-            if screen.kind not in ("decide", "goto")
-        ],
+        gone=[_row(counts.get(f"{flow.name}.{name}"), name) for name, screen in flow.screens.items() if screen.kind in SPEAKS],
         screens=_screens(ask, flow.name, flow.screens),
         linked={code: value for code, value in linked.items() if ask.staff.sees(code) or ALL_SECTIONS in ask.staff.sections},
         linked_chart=bars(
@@ -87,15 +84,13 @@ def _row(seen: Left | None, name: str) -> tuple[str, int, int]:
     return (name, seen.shown, seen.left) if seen else (name, 0, 0)
 
 
-def _screens(ask: Ask, flow: str, screens: Mapping[str, object]) -> dict[str, str]:
-    """The beginning of each screen's words, in the language of the page."""
-    texts = ask.desk.catalogue(ask.lang).screens
-    named = {}
-    for name in screens:
-        if (flow, name) in texts:
-            said = "".join(piece if isinstance(piece, str) else "…" for piece in texts[flow, name]["text"].pieces).replace(
-                "\n", " "
-            )
+def _screens(ask: Ask, flow: str, screens: Mapping[str, Screen]) -> dict[str, str]:
+    """The beginning of each screen's words, in the language of the page; a screen without words has none."""
+    catalogue, named = ask.desk.catalogue(ask.lang), {}
+    for name, screen in screens.items():
+        if screen.kind in SPEAKS:
+            pieces = catalogue.text(flow, name).pieces
+            said = "".join(piece if isinstance(piece, str) else "…" for piece in pieces).replace("\n", " ")
             named[name] = said if len(said) <= BOX else said[: BOX - 1].rsplit(" ", 1)[0] + "…"
     return named
 
