@@ -107,6 +107,7 @@ def test_a_machine_is_not_answered(web: TestClient, gateway: Gateway) -> None:
         ("ussd", urlencode(USSD).encode() + b"&x=\xff", {}, "body"),
         ("ussd", b'{"sessionId": "ATUid_1"}', {"content-type": "application/json"}, "content-type"),
         ("ussd", b"", {}, "sessionId"),
+        ("ussd", urlencode(USSD | {"text": "1\0"}).encode(), {}, "text"),
         ("ussd", "&".join(f"a{n}=1" for n in range(50)).encode(), {}, "body"),
         ("sms", urlencode({k: v for k, v in SMS.items() if k != "id"}).encode(), {}, "id"),
         ("delivery", b"id=1", {}, "status"),

@@ -17,6 +17,8 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 MOST_FIELDS = 40
 #: Decoded values up to this length are kept for the next hop: service codes, phones, the answers of a session.
 KEPT_VALUE = 64
+#: PostgreSQL keeps it in no text, and no phone can type it.
+ZERO = "holds a zero byte"
 #: A phone as Indian carriers write it: bare, with a leading 0, 91 or +91; or any other in international form.
 INDIAN = re.compile(r"(?:\+?91|0)?([1-9][0-9]{9})")
 FOREIGN = re.compile(r"\+[1-9][0-9]{7,14}")
@@ -111,6 +113,8 @@ def _pairs(encoded: bytes, what: str) -> dict[str, str]:
             if name in fields:
                 raise Unreadable(f"{_name(name)}: comes more than once")
             fields[name] = _decoded(value)
+            if "\0" in fields[name]:
+                raise Unreadable(f"{_name(name)}: {ZERO}")
     except UnicodeDecodeError:
         raise Unreadable(f"{what} is not percent-encoded UTF-8") from None
     return fields
@@ -134,6 +138,8 @@ def _name(field: str) -> str:
 
 def _plain(name: str, value: Any) -> str:
     if isinstance(value, str):
+        if "\0" in value:
+            raise Unreadable(f"{_name(name)}: {ZERO}")
         return value
     if isinstance(value, int | float):
         return msgspec.json.encode(value).decode()
