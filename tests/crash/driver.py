@@ -314,6 +314,8 @@ class Driver:
         for number in range(1, self.kills + 1):
             while self.findings.hops < self.total * number // (self.kills + 1):
                 await asyncio.sleep(0.01)
+                for process in (self.web, self.worker):
+                    assert process.process.poll() is None, f"gateway {process.command} ended by itself"
             whom = self.chance.choice(("web", "worker", "both"))
             await asyncio.sleep(self.chance.random() * 0.1)
             killed = [process for process in (self.web, self.worker) if whom in (process.command, "both")]
