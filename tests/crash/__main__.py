@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gateway import logs
 from tests.crash.driver import Driver
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--hops", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    logs.set_up("error")
     with tempfile.TemporaryDirectory() as folder:
         findings = Driver(Path(folder), hops=options.hops, kills=options.kills, seed=options.seed).run()
     print(findings)

@@ -95,7 +95,7 @@ def environment(database: Path, port: int, carrier: str) -> dict[str, str]:
         "database": f"sqlite:///{database}", "port": str(port), "at_username": "sandbox", "at_api_key": africastalking.API_KEY,
         "at_base_url": carrier, "webhook_secrets": json.dumps([SECRET]), "send_timeout": str(PATIENCE), "log_level": "error",
         "report_wait_seconds": "15", "equal_most": "100000", "template_a_day": "100000", "quiet_from": "00:00", "quiet_until": "00:00",
-        "loop_most": "100000", "loop_equal": "100000", "hops_a_minute": "100000", "sends_per_second": "200", "senders": "16",
+        "loop_most": "100000", "loop_equal": "100000", "hops_a_minute": "100000", "session_seconds": "86400", "sends_per_second": "200", "senders": "16",
     }  # fmt: skip
 
 
@@ -174,7 +174,7 @@ class Process:
 class Driver:
     """One run."""
 
-    def __init__(self, folder: Path, *, hops: int, kills: int, phones: int = 600, seed: int = 1) -> None:
+    def __init__(self, folder: Path, *, hops: int, kills: int, phones: int = 1200, seed: int = 1) -> None:
         self.folder, self.kills, self.seed = folder, kills, seed
         self.chance = random.Random(seed)
         names = [f"+91556{number:07d}" for number in range(phones)]
@@ -251,7 +251,7 @@ class Driver:
 
     async def _read(self, phone: str) -> None:
         """Wait a little for the answer to a message, as people do before they write again."""
-        before, until = self.received[phone], time.monotonic() + 0.3
+        before, until = self.received[phone], time.monotonic() + 0.5
         while self.received[phone] == before and time.monotonic() < until:
             await asyncio.sleep(0.02)
 
