@@ -63,6 +63,7 @@ def copy_town(source: SQLite, target: PostgreSQL, now: datetime, progress: Calla
                     f"the copy has {len(faults)} faults, the first: {faults[0]}; nothing is kept: `gateway check` first"
                 )
         source.refuse_writes(f"this town has moved to {target.place}")
+    target.look_anew()
     return counts
 
 

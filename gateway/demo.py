@@ -172,6 +172,7 @@ def build_town(
             seat = StaffAccount(one["name"], one["role"], tuple(one["sections"].split()), "hi", password="")
             StaffBook(store).keep(seat, now)
         _requests(store, chance, now, limits, accounts, {account: phone for phone, account in reversed(links)})
+    store.database.look_anew()
     progress(10, 10)
 
 

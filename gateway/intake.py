@@ -488,6 +488,8 @@ def finish(
         "select id, kind, total, left_out from intake where state = 'ready' order by id"
     ):
         reports[id_] = _apply_all(store, id_, kinds()[name], hooks, progress, now, total, left_out)
+    if reports:
+        store.database.look_anew()
     return reports
 
 

@@ -317,6 +317,11 @@ class PostgreSQL:
             self.run("select pg_advisory_xact_lock(?)", (MIGRATING,))
             yield
 
+    def look_anew(self) -> None:
+        """The server would look by itself within a minute; until then it might read whole tables for a hop."""
+        with self.unhurried():
+            self.run("analyze")
+
     def integrity(self) -> list[str]:
         """The server looks after its own pages."""
         return []

@@ -77,6 +77,9 @@ class Database(Protocol):
     def unhurried(self) -> AbstractContextManager[None]:
         """For upkeep: what this thread asks may take its time."""
 
+    def look_anew(self) -> None:
+        """After much was put in: let the planner of queries know of it."""
+
     def is_duplicate(self, error: Exception) -> bool: ...
     def is_trouble(self, error: Exception) -> bool: ...
     def enable_search(self) -> None: ...

@@ -124,6 +124,9 @@ class SQLite:
         """Statements have no time limit here."""
         return nullcontext()
 
+    def look_anew(self) -> None:
+        """Queries are planned without looking at what is there."""
+
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
     def integrity(self) -> list[str]:
