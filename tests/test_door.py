@@ -369,7 +369,7 @@ def filed(office: Office, ticket: str, section: str, details: str = "{}") -> Non
     with office.desk.gateway.store.write():
         office.desk.gateway.store.database.run(
             """insert into request (ticket, service, state, open, account, asset, pin, phone, filed, since, due, priority,
-               unverified, details, inbound, section) values (?, 'meter', 'SUBMITTED', 1, ?, '', '', '+919812345678', ?, 0, null,
+               unverified, details, inbound, section) values (?, 'meter', 'submitted', 1, ?, '', '', '+919812345678', ?, 0, null,
                0, 0, ?, ?, ?)""",
             (ticket, ticket, millis(office.desk.clock()), details, ticket, section),
         )
