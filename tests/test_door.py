@@ -40,7 +40,7 @@ from gateway.duties import Keeper
 from gateway.settings import Settings
 from gateway.store.sql import millis
 from gateway.store.staff import Account, StaffBook
-from tests.conftest import Clock
+from tests.conftest import BOTH_STORES, Clock
 
 PASSWORD = "char gaay do bachhde 7"
 #: The door is tried here, not the hash: it is as cheap as it may be.
@@ -375,6 +375,7 @@ def filed(office: Office, ticket: str, section: str, details: str = "{}") -> Non
         )
 
 
+@BOTH_STORES
 def test_a_list_holds_the_own_sections_is_safe_and_on_record(office: Office) -> None:
     office.has("birju", "supervisor", ("S1",))
     filed(office, "40000001", "S1", '{"near": "=HYPERLINK(1)"}')
@@ -447,6 +448,7 @@ def test_the_chain_shows_what_was_tampered_with(gateway: Gateway, clock: Clock, 
     assert fault in verify(gateway.store).fault
 
 
+@BOTH_STORES
 def test_what_is_too_old_is_cut_and_the_chain_still_holds(gateway: Gateway, clock: Clock) -> None:
     audit = Audit(gateway.store, clock)
     for number in range(3):
