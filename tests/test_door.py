@@ -499,6 +499,15 @@ def test_a_change_undone_leaves_no_line(gateway: Gateway, clock: Clock) -> None:
     assert verify(gateway.store).fault == ""
 
 
+def test_a_search_is_on_record_without_the_whole_number(office: Office) -> None:
+    office.has("asha")
+    browser = office.inside("asha")
+    for words in ("9155000001", "Ramesh", "40000013"):
+        browser.get("/desk/requests", params={"q": words})
+    rows = office.desk.gateway.store.database.rows("select subject from audit where what = 'search' order by number")
+    assert rows == [("*0001",), ("Ramesh",), ("40000013",)]
+
+
 def test_logins_are_on_record(office: Office) -> None:
     office.has("asha")
     office.inside("asha")
