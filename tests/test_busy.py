@@ -58,10 +58,10 @@ def test_who_waits_too_long_is_told_and_not_served_afterwards() -> None:
         others = [asyncio.create_task(traffic.serve(inbound(number))) for number in (2, 3)]
         told = await asyncio.gather(first, *others, return_exceptions=True)
         slow.go.release(5)
+        await asyncio.to_thread(traffic.stop)
         return told
 
     told = asyncio.run(three())
-    traffic.stop()
     assert [type(one) for one in told] == [Unavailable] * 3
     assert slow.served == ["+915550000001"], "what was given up while it waited is not done behind its person's back"
 
@@ -81,10 +81,10 @@ def test_when_more_waits_than_can_be_served_in_time_it_is_said_at_once() -> None
         slow.go.release(20)
         told = await asyncio.gather(first, *others, return_exceptions=True)
         assert len(refused) == sum(isinstance(one, Unavailable) for one in told)
+        await asyncio.to_thread(traffic.stop)
         return told
 
     told = asyncio.run(many())
-    traffic.stop()
     assert [isinstance(one, Unavailable) for one in told] == [False] * 5 + [True] * 5
 
 
@@ -96,14 +96,12 @@ def test_one_phone_does_not_take_everybodys_turn() -> None:
     traffic.start()
 
     async def some() -> list[Answer | BaseException]:
-        return [
-            *await asyncio.gather(
-                *(traffic.serve(inbound(1)) for _ in range(7)), traffic.serve(inbound(2)), return_exceptions=True
-            )
-        ]
+        hops = [*(traffic.serve(inbound(1)) for _ in range(7)), traffic.serve(inbound(2))]
+        told = await asyncio.gather(*hops, return_exceptions=True)
+        await asyncio.to_thread(traffic.stop)
+        return told
 
     told = asyncio.run(some())
-    traffic.stop()
     assert isinstance(told[-1], Answer)
     assert sum(isinstance(one, Unavailable) for one in told) in (4, 1), "1: the minute has just begun anew"
 
