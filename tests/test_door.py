@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -35,7 +36,7 @@ from gateway.desk.keys import (
     weakness,
 )
 from gateway.desk.routes import ROUTES, desk_routes
-from gateway.desk.staff import ROLES, Staff
+from gateway.desk.staff import ROLES, Staff, console
 from gateway.duties import Keeper
 from gateway.settings import Settings
 from gateway.store.sql import millis
@@ -514,6 +515,14 @@ def test_logins_are_on_record(office: Office) -> None:
     office.browser().post("/desk/login", data={"name": "asha", "password": "x"})
     rows = office.desk.gateway.store.database.rows("select who, what from audit order by number")
     assert rows == [("asha", "login"), ("asha", "login refused")]
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert console().name == f"console {os.getuid()}"
 
 
 def test_accounts_from_the_command_line(settings: Settings, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

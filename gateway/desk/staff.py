@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -38,7 +39,11 @@ class Staff:
 
 def console() -> Staff:
     """Who works at the command line, by the machine's name for them: so it stands in the audit."""
-    return Staff(f"console {getpass.getuser()}", "administrator", (ALL_SECTIONS,))
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = str(os.getuid())
+    return Staff(f"console {name}", "administrator", (ALL_SECTIONS,))
 
 
 def program(client: str) -> Staff:
