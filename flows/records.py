@@ -161,7 +161,7 @@ class Option(Struct, frozen=True):
     args: Args = field(default_factory=dict)
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, omit_defaults=True):
     """Where a conversation stands: the flow, its screen (none: nothing is asked), the answers so far, and the way back."""
 
     flow: str = "menu"
@@ -170,7 +170,7 @@ class Place(Struct, frozen=True):
     trail: tuple[str, ...] = ()
 
 
-class Conversation(Struct, frozen=True):
+class Conversation(Struct, frozen=True, omit_defaults=True):
     """One phone's conversation, the same row for USSD and SMS.
 
     `shown` holds name and value of the options last shown, in their order; `pages` the finished pages of the last screen
@@ -192,7 +192,7 @@ class Conversation(Struct, frozen=True):
     seen: datetime | None = None
 
 
-class Said(Struct, frozen=True):
+class Said(Struct, frozen=True, omit_defaults=True):
     """One thing a person said, already understood as far as words go (see messages/understand.py).
 
     `number` is the input as ASCII digits if it is a number in any script, else empty. `intent` is the keyword that was

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -154,9 +155,9 @@ _CONSUMER = """c.account, c.name_deva, c.name_latin, c.meter, c.area, c.pin, c.s
     left join payment p on p.account = c.account
         and p.paid_on = (select max(paid_on) from payment l where l.account = c.account)"""
 _LINKED = (
-    "select k.phone, "
+    "select k.linked_at, k.phone, "
     + _CONSUMER.format(source="link k join consumer c on c.account = k.account")
-    + " where k.phone in (?*) order by k.linked_at, c.account"
+    + " where k.phone in (?*)"
 )
 _NAMED = "select " + _CONSUMER.format(source="consumer c") + " where c.account in (?*)"
 _REQUEST = "select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where "
@@ -220,10 +221,10 @@ class Store:
 
     def linked(self, phones: Sequence[str]) -> dict[str, tuple[Consumer, ...]]:
         """The accounts linked to each phone, oldest link first, each with its latest bill, last payment and phones."""
-        rows = self._rows_in(_LINKED, phones)
-        consumers = self._consumers([row[1:] for row in rows])
+        rows = sorted(self._rows_in(_LINKED, phones), key=itemgetter(0, 2))  # here, since most have one: the server sorts all
+        consumers = self._consumers([row[2:] for row in rows])
         linked: dict[str, dict[str, Consumer]] = {}
-        for phone, account, *_ in rows:
+        for _, phone, account, *_ in rows:
             linked.setdefault(phone, {})[account] = consumers[account]
         return {phone: tuple(accounts.values()) for phone, accounts in linked.items()}
 

@@ -58,7 +58,14 @@ class SQLite:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
-            for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on", "cache_size=-65536", "temp_store=memory", "wal_autocheckpoint=8000"):
+            for pragma in (
+                "journal_mode=wal",
+                "synchronous=full",
+                "foreign_keys=on",
+                "cache_size=-65536",
+                "temp_store=memory",
+                "wal_autocheckpoint=8000",
+            ):
                 connection.execute(f"pragma {pragma}")
             self._local.connection = connection
         return connection
