@@ -25,10 +25,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.desk.audit import Audit
-from gateway.desk.staff import program
+from gateway.audit import Audit
 from gateway.fields import Kind, Schema, Value, Wrong, in_columns, key_of, kinds
 from gateway.intake import TAKING_IN, Hooks, apply, refused
+from gateway.staff import program
 from gateway.store import Store
 from gateway.store.sql import millis, moment
 

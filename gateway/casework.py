@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from flows.casework import BAD_ENDS, CASES, Work, read, stops, values
 from flows.records import Policy, Request, Text
 from flows.screens import Bad
-from gateway.desk.audit import Audit
-from gateway.desk.staff import Staff
+from gateway.audit import Audit
 from gateway.pen import Pen
+from gateway.staff import Staff
 from gateway.store.cases import Cases, Row
 from gateway.store.sql import Conflict, Store
 

@@ -262,7 +262,7 @@ def audit() -> None:
 @one_line
 def verify_audit(noted: str) -> None:
     """Walk the whole chain; note the head's seal elsewhere to be able to prove that nothing was cut off or written anew."""
-    from gateway.desk.audit import verify
+    from gateway.audit import verify
 
     verdict = verify(_gateway().store, noted)
     if verdict.fault:

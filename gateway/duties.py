@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from gateway.desk.audit import Audit, cut
-from gateway.desk.staff import Staff
+from gateway.audit import Audit, cut
 from gateway.records import masked
 from gateway.settings import Settings
+from gateway.staff import Staff
 from gateway.store import Store
 from gateway.store.duties import DELETED, LOGS, Ages, Duties
 from gateway.store.sql import millis

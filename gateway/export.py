@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import click
 
-from gateway.desk.audit import Audit
-from gateway.desk.staff import Staff, console
+from gateway.audit import Audit
 from gateway.hop import now_utc
 from gateway.records import masked
 from gateway.sheets import writer
+from gateway.staff import Staff, console
 from gateway.store import Store
 from gateway.store.sql import millis, moment
 

@@ -13,11 +13,11 @@ from flows.records import Name
 from gateway.api import key_command
 from gateway.app import Gateway
 from gateway.campaigns import REASONS, Office
-from gateway.desk.staff import console
 from gateway.duties import Keeper
 from gateway.export import export_command
 from gateway.intake import Opened, import_command
 from gateway.records import masked
+from gateway.staff import console
 from gateway.store.campaigns import Selection
 from gateway.store.readings import Readings
 from messages.catalogue import rupees

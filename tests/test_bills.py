@@ -22,7 +22,6 @@ from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
 from gateway.carriers.phone import Handset
 from gateway.chores import Chore, Chores
-from gateway.desk.staff import Staff
 from gateway.duties import Keeper, alias
 from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
@@ -30,6 +29,7 @@ from gateway.intake import apply
 from gateway.office import add_commands
 from gateway.records import Inbound
 from gateway.settings import Settings
+from gateway.staff import Staff
 from gateway.store.campaigns import Selection
 from gateway.store.readings import Linking, Readings, Taken
 from gateway.tariff import charges, make_bill, tariff

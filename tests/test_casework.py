@@ -12,8 +12,8 @@ from flows.flow import is_open
 from flows.records import Request, Text
 from flows.screens import Bad
 from gateway.casework import BY_HAND, _text_of
-from gateway.desk.staff import ROLES
 from gateway.settings import BadSetting, load
+from gateway.staff import ROLES
 from messages import Limits, Voice
 from messages.dlt import rules
 

@@ -22,8 +22,8 @@ from gateway.app import Gateway
 from gateway.desk import Desk, desk_words, make_desk
 from gateway.desk.front import SERVICES, front_routes
 from gateway.desk.routes import ROUTES, desk_routes
-from gateway.desk.staff import ROLES, Staff
 from gateway.records import Inbound
+from gateway.staff import ROLES, Staff
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
 

@@ -18,10 +18,10 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from gateway.app import Gateway, make_app
+from gateway.audit import Audit, verify
 from gateway.cli import main
 from gateway.desk import Desk, exports, make_desk
 from gateway.desk.accounts import hand_over
-from gateway.desk.audit import Audit, verify
 from gateway.desk.door import HEADERS, Door, fingerprint
 from gateway.desk.keys import (
     CONTEXT,
@@ -36,9 +36,9 @@ from gateway.desk.keys import (
     weakness,
 )
 from gateway.desk.routes import ROUTES, desk_routes
-from gateway.desk.staff import ROLES, Staff, console
 from gateway.duties import Keeper
 from gateway.settings import Settings
+from gateway.staff import ROLES, Staff, console
 from gateway.store.sql import millis
 from gateway.store.staff import Account, StaffBook
 from tests.conftest import BOTH_STORES, Clock

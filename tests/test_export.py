@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.desk.staff import Staff
 from gateway.export import export as export_as
 from gateway.export import export_command
 from gateway.sheets import CsvWriter, XlsxWriter, guarded
+from gateway.staff import Staff
 from gateway.store import Store, open_store
 from gateway.store.sql import Outgoing, millis
 from tests import town

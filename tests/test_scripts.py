@@ -39,10 +39,10 @@ from flows.records import Conversation
 from gateway.app import Gateway
 from gateway.carriers import Request
 from gateway.desk import make_desk
-from gateway.desk.staff import Staff
 from gateway.fields import kinds
 from gateway.intake import apply
 from gateway.records import Answer, Inbound, SessionEnd
+from gateway.staff import Staff
 from messages.encoding import clusters, measure, sms_parts
 from tests import town
 from tests.conftest import Clock

@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from flows.records import Name
+from gateway.audit import Audit
 from gateway.carriers.centre import Centre
 from gateway.casework import Casework
 from gateway.desk.ask import Ask
-from gateway.desk.audit import Audit
 from gateway.hop import Hop
 from gateway.records import masked
 from gateway.store.cases import Cases

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from starlette.responses import RedirectResponse, Response
 
+from gateway.audit import Audit
 from gateway.desk import LANGS, desk_words, keys
 from gateway.desk.ask import Ask
-from gateway.desk.audit import Audit
-from gateway.desk.staff import ALL_SECTIONS, ROLES, Staff, console
 from gateway.hop import now_utc
+from gateway.staff import ALL_SECTIONS, ROLES, Staff, console
 from gateway.store.staff import Account, StaffBook
 
 if TYPE_CHECKING:

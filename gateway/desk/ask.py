@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.desk.staff import ROLES, Role, Staff
+from gateway.staff import ROLES, Role, Staff
 
 if TYPE_CHECKING:
     from gateway.desk import Desk

@@ -23,9 +23,9 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.desk import LANGS, Desk, keys
 from gateway.desk.accounts import NAME
-from gateway.desk.staff import Staff
 from gateway.guard import is_here
 from gateway.headers import OVER_HTTPS, raw, with_headers
+from gateway.staff import Staff
 from gateway.store.staff import Account, Session, StaffBook
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from flows.casework import CASES
 from flows.screens import Screen
 from gateway.desk.ask import Ask
 from gateway.desk.charts import SPEAKS, bars, flow_diagram, stacked
-from gateway.desk.staff import ALL_SECTIONS
+from gateway.staff import ALL_SECTIONS
 from gateway.store.figures import AHEAD, MONDAY, TAKEN, WEEK, Figures, Left, Sent
 
 #: The spans that can be looked at, in days; the first is the usual one.

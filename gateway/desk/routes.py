@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.desk import Desk, accounts, campaigns, centre, exports, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
-from gateway.desk.staff import Staff
+from gateway.staff import Staff
 
 #: Who works requests off, who serves the counter, who teaches spellings, who answers for what is sent, who may take lists away.
 WORKERS = may("centre", "section", "supervisor")

@@ -14,7 +14,7 @@ from flows.casework import CASES, FIELDS, Step
 from flows.flow import is_open
 from gateway.casework import BY_HAND, Refused
 from gateway.desk.ask import Ask
-from gateway.desk.staff import Staff
+from gateway.staff import Staff
 from gateway.store.cases import PAGE, Counts, Wanted
 
 #: How long a request nobody has touched counts as new.

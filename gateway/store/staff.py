@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.desk.staff import Role, Staff
+from gateway.staff import Role, Staff
 from gateway.store.sql import Store, millis, moment
 
 _ACCOUNT = "name, role, sections, lang, password, must_change, totp, totp_step, active"

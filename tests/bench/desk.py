@@ -25,8 +25,8 @@ from flows.verhoeff import with_check_digit
 from gateway.app import Gateway, assemble
 from gateway.desk import make_desk
 from gateway.desk.routes import desk_routes
-from gateway.desk.staff import Staff
 from gateway.settings import load
+from gateway.staff import Staff
 from gateway.store.sqlite import SQLite
 
 NAMES = ("रमेश Ramesh", "सुनीता Sunita", "इरफ़ान Irfan", "प्रज्ञा Pragya", "राजेन्द्र Rajendra", "कृष्णा Krishna", "शत्रुघ्न Shatrughna",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from gateway.desk.staff import Staff
+from gateway.staff import Staff
 from gateway.store import Store
 from gateway.store.sql import millis
 
