@@ -49,7 +49,8 @@ DAMAGE = {
     "link.account": "update link set account = '999999999' where phone = '+915550000002'",
     "told.until": """insert into told (phone, kind, account, ref, at, until)
         values ('+915550000002', 'disconnection', '', '', 0, 99999999999999)""",
-    "conversation.state": """update conversation set data = replace(data, '"flow":"', '"flow":"gone_') where phone = '+915550000002'""",
+    "conversation.state": """update conversation set data = '{"phone":"+915550000002","place":{"flow":"gone","screen":"x"}}'
+                             where phone = '+915550000002'""",
     "conversation.source": "delete from inbound where phone = '+915550000002' and channel = 'ussd'",
     "conversation.readable": "update conversation set data = '{' where phone = '+915550000002'",
     "schema": "delete from migration where name like '0004%'",
