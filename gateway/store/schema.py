@@ -186,7 +186,9 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "0031 services begun in a session that may drop",
-        ("create table watch (phone text primary key, carrier text not null, session text not null, at bigint not null)",),
+        (
+            "create table watch (phone text primary key, carrier text not null, session text not null, at bigint not null) {clustered}",
+        ),
     ),
     (
         "0032 campaigns",
