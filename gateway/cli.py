@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import socket
@@ -102,6 +103,9 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
         server_header=False,
     )
     server = uvicorn.Server(config)
+    # Texts and tables last as long as the process: looked through for garbage again and again, they hold hops up for 40 ms.
+    gc.collect()
+    gc.freeze()
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:
