@@ -104,8 +104,10 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
     )
     server = uvicorn.Server(config)
     # Texts and tables last as long as the process: looked through for garbage again and again, they hold hops up for 40 ms.
+    # A group of hops makes some thousands of values and leaves no rings behind: garbage is looked for a few times a second.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:
