@@ -93,7 +93,7 @@ def test_ten_thousand_each_way_with_the_boxes_killed_in_between(tmp_path: Path) 
             waiting = store.database.rows("select count(*) from outbox where state not in ('sent', 'delivered', 'unknown')")[0][0]
             return MESSAGES - store.count("inbound") + int(waiting)
 
-        while left() > killed["smsbox"] or smsc.left() or (left() and time.monotonic() < changed + 4):
+        while left() > boxes.deaths["smsbox"] or smsc.left() or (left() and time.monotonic() < changed + 4):
             assert time.monotonic() < began + PATIENCE, (
                 left(),
                 smsc.left(),
@@ -111,12 +111,12 @@ def test_ten_thousand_each_way_with_the_boxes_killed_in_between(tmp_path: Path) 
         came = store.database.rows("select phone, text from inbound")
         sent = store.database.rows("select phone, text, state from outbox")
     lost = written.keys() - {phone for phone, _ in came}
-    assert len(lost) <= killed["smsbox"]
+    assert len(lost) <= boxes.deaths["smsbox"]
     assert dict(came) == {phone: text for phone, text in written.items() if phone not in lost}
     shown = Counter((one.phone, one.text) for one in smsc.read())
     assert {(phone, text) for phone, text, _ in sent} == set(shown), "each answer, to the letter, and nothing else"
     doubled_in, doubled_out = len(came) - len(written) + len(lost), shown.total() - len(sent)
-    print(f"{len(came)} in, {len(sent)} out in {took:.0f} s; killed {dict(killed)}; {len(lost)} lost in smsbox's hands; "
+    print(f"{len(came)} in, {len(sent)} out in {took:.0f} s; killed {dict(killed)}, died {dict(boxes.deaths)}; {len(lost)} lost in smsbox's hands; "
           f"{doubled_in} doubled in, {doubled_out} out")  # fmt: skip
-    assert doubled_in <= killed.total() * WINDOW
-    assert doubled_out <= killed.total() * (WINDOW + SENDERS)
+    assert doubled_in <= boxes.deaths.total() * WINDOW
+    assert doubled_out <= boxes.deaths.total() * (WINDOW + SENDERS)
