@@ -18,7 +18,7 @@ from africastalking.SMS import SMSService
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.carriers.reading import never_left
+from gateway.carriers.reading import never_left, required
 from gateway.records import (
     FETCHED,
     Answer,
@@ -109,7 +109,7 @@ class AfricasTalking:
 
     def _hear_ussd(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Inbound:
         """A hop. Its text is everything typed so far, and it has no id: session, length and text together are one."""
-        session, phone = _required(form, "sessionId", 128), _phone(form, "phoneNumber")
+        session, phone = required(form, "sessionId", 128), _phone(form, "phoneNumber")
         text = form.get("text", "")
         pieces = text.split("*") if text else []
         dialled = self._extension(form.get("serviceCode", ""))
@@ -138,7 +138,7 @@ class AfricasTalking:
 
     def _hear_sms(self, form: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
         """An SMS to the short code. A blank one is one too: refused, it would come again for hours."""
-        id_, sender = _required(form, "id", 128), _required(form, "from", 40)
+        id_, sender = required(form, "id", 128), required(form, "from", 40)
         to = form.get("to", "").strip().lstrip("+")
         if to and to != self._settings.shortcode:
             raise Unreadable("to: not the short code of GATEWAY_SHORTCODE")
@@ -268,18 +268,9 @@ def _cause(error: requests.RequestException) -> str:
 # --- reading forms ----------------------------------------------------------------------------------------------------
 
 
-def _required(form: Mapping[str, str], field: str, longest: int) -> str:
-    value = form.get(field, "").strip()
-    if not value:
-        raise Unreadable(f"{field}: missing")
-    if len(value) > longest:
-        raise Unreadable(f"{field}: longer than {longest}")
-    return value
-
-
 def _phone(form: Mapping[str, str], field: str) -> str:
     """A phone in E.164. A raw `+` in a form decodes to a space."""
-    found = PHONE.fullmatch(_required(form, field, 40))
+    found = PHONE.fullmatch(required(form, field, 40))
     if found is None:
         raise Unreadable(f"{field}: not a phone number in international form")
     return f"+{found[1]}"
@@ -298,21 +289,21 @@ def _hear_call(form: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
     """A call to the missed-call number: rejected before it costs anything, and answered by SMS."""
     if form.get("direction", "").lower() != "inbound" or form.get("isActive") != "1":
         raise Ignored("isActive: not a call that comes in")
-    phone = PHONE.fullmatch(_required(form, "callerNumber", 40))
+    phone = PHONE.fullmatch(required(form, "callerNumber", 40))
     if phone is None:
         raise Ignored("callerNumber: withheld")
-    return Inbound(f"call/{_required(form, 'sessionId', 128)}", NAME, f"+{phone[1]}", "missed", "", datetime.now(UTC))
+    return Inbound(f"call/{required(form, 'sessionId', 128)}", NAME, f"+{phone[1]}", "missed", "", datetime.now(UTC))
 
 
 def _hear_end(form: Mapping[str, str], _: Mapping[str, str]) -> SessionEnd:
     """The end of a session. Our last screen rides along in it: personal data, which is dropped."""
-    session, phone = _required(form, "sessionId", 128), _phone(form, "phoneNumber")
+    session, phone = required(form, "sessionId", 128), _phone(form, "phoneNumber")
     screen = form.get("hopsMetadata", "").rpartition("|")[2]
     return SessionEnd(NAME, session, phone, form.get("status", "")[:40], form.get("errorMessage", "")[:200], screen)
 
 
 def _hear_report(form: Mapping[str, str], _: Mapping[str, str]) -> Report:
-    reference, status = _required(form, "id", 128), _required(form, "status", 40)
+    reference, status = required(form, "id", 128), required(form, "status", 40)
     phone = PHONE.fullmatch(form.get("phoneNumber", "").strip())
     return Report(
         NAME,
