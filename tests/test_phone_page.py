@@ -116,7 +116,7 @@ def on_screen(page: Page, screen: str) -> None:
 
 
 def is_hop(response: Response) -> bool:
-    return response.request.method == "POST"
+    return response.url.rpartition("/")[2] in ("dial", "answer", "sms")
 
 
 def typed(page: Page, text: str) -> None:

@@ -93,6 +93,8 @@ function hangUp() {
 function show(next) {
   mode = next;
   for (const section of document.querySelectorAll("[data-mode]")) section.hidden = section.dataset.mode !== next;
+  // The browser leaves the focus in a hidden field until it draws the next time; what is typed meanwhile would go there.
+  if (document.activeElement?.closest("[data-mode][hidden]")) document.activeElement.blur();
   const [left, right] = {
     idle: [words.idle_messages, words.idle_write],
     dial: [words.key_call, words.key_clear],
