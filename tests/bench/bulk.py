@@ -26,8 +26,9 @@ from urllib.request import Request, urlopen
 from gateway.store import open_store
 from gateway.store.sql import Outgoing
 from tests import town
-from tests.bench.__main__ import SECRET, free_port
+from tests.bench.__main__ import SECRET
 from tests.emulators.africastalking import API_KEY
+from tests.postgres import free_port
 
 #: Seconds between two people who ask; and how long a killed worker's messages stay in doubt.
 ASKS, PATIENCE = 0.5, 5

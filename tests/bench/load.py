@@ -1,6 +1,11 @@
 """The load: USSD sessions of five hops over keep-alive connections, each connection one phone at a time.
 
-Run in a process of its own (and on a core of its own): prints one JSON line with hops per second and latencies.
+    python -m tests.bench.load PORT PATH CONNECTIONS SECONDS PHONES [RATE]
+
+Without a rate each connection asks again as soon as it is answered, which shows the most a server can do. With one, so many
+hops a second come at random moments, whether those before them are answered or not, and each is timed from its own moment: a
+server that stands still for a second is charged for all who came meanwhile. Run in a process of its own (and on a core of its
+own): prints one JSON line with hops per second and latencies.
 """
 
 from __future__ import annotations
@@ -10,7 +15,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import cast
 from urllib.parse import urlencode
 
 import uvloop
@@ -25,19 +32,20 @@ SESSIONS = (
 
 
 class Phone(asyncio.Protocol):
-    """One connection, which sends the next hop when the last one is answered."""
+    """One connection: a hop, its answer, and whatever `ready` has it do next."""
 
-    def __init__(self, requests: Iterator[bytes], took: list[float], until: float, done: asyncio.Future[None]) -> None:
-        self.requests, self.took, self.until, self.done = requests, took, until, done
+    def __init__(self, requests: Iterator[bytes], took: list[float], ready: Callable[[Phone], None]) -> None:
+        self.requests, self.took, self.ready = requests, took, ready
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.next()
+        self.transport = cast(asyncio.Transport, transport)
+        self.ready(self)
 
-    def next(self) -> None:
-        self.sent = time.perf_counter()
-        self.transport.write(next(self.requests))  # type: ignore[attr-defined]
+    def ask(self, came: float) -> None:
+        """Send the next hop, which is timed from when it came."""
+        self.came = came
+        self.transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -49,15 +57,58 @@ class Phone(asyncio.Protocol):
             return
         if not head.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"unexpected answer: {head[:200]!r} {body!r}")
-        now = time.perf_counter()
-        self.took.append(now - self.sent)
+        self.took.append(time.perf_counter() - self.came)
         self.buffer = b""
-        if now > self.until:
-            self.transport.close()
-            if not self.done.done():
-                self.done.set_result(None)
-        else:
-            self.next()
+        self.ready(self)
+
+
+class AtOnce:
+    """Each connection asks again as soon as it is answered."""
+
+    def __init__(self, connections: int, seconds: float) -> None:
+        self.until, self.left = time.perf_counter() + seconds, connections
+        self.done = asyncio.Event()
+
+    def ready(self, phone: Phone) -> None:
+        now = time.perf_counter()
+        if now <= self.until:
+            phone.ask(now)
+            return
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+
+
+class AtRandom:
+    """Hops come at random moments, so many a second; the next free connection brings the one that has waited longest."""
+
+    def __init__(self, connections: int, seconds: float, rate: float) -> None:
+        self.rate, self.connections = rate, connections
+        self.free: list[Phone] = []
+        self.waiting: deque[float] = deque()
+        self.next = time.perf_counter()
+        self.until = self.next + seconds
+        self.done = asyncio.Event()
+        self.tick()
+
+    def ready(self, phone: Phone) -> None:
+        if self.waiting:
+            phone.ask(self.waiting.popleft())
+            return
+        self.free.append(phone)
+        if self.next > self.until and len(self.free) == self.connections:
+            self.done.set()
+
+    def tick(self) -> None:
+        """Send what has come since the last time, a millisecond ago if this process was in time."""
+        now = time.perf_counter()
+        while self.next <= min(now, self.until):
+            self.waiting.append(self.next)
+            self.next += random.expovariate(self.rate)
+        while self.waiting and self.free:
+            self.free.pop().ask(self.waiting.popleft())
+        if self.next <= self.until:
+            asyncio.get_running_loop().call_later(0.001, self.tick)
 
 
 def requests(port: int, path: str, phones: int, seed: int) -> Iterator[bytes]:
@@ -75,22 +126,22 @@ def requests(port: int, path: str, phones: int, seed: int) -> Iterator[bytes]:
             ).encode() + body
 
 
-async def load(port: int, path: str, connections: int, seconds: float, phones: int) -> dict[str, float]:
-    loop = asyncio.get_running_loop()
+async def load(port: int, path: str, connections: int, seconds: float, phones: int, rate: float = 0) -> dict[str, float]:
     took: list[float] = []
-    until = time.perf_counter() + seconds
-    began = time.perf_counter()
-    waits = []
     seed = random.SystemRandom().randrange(2**32)
-    for number in range(connections):
-        done: asyncio.Future[None] = loop.create_future()
-        waits.append(done)
-        await loop.create_connection(
-            lambda number=number, done=done: Phone(requests(port, path, phones, seed + number), took, until, done),  # type: ignore[misc]
+    began = time.perf_counter()
+    pace = AtRandom(connections, seconds, rate) if rate else AtOnce(connections, seconds)
+    lines = [
+        await asyncio.get_running_loop().create_connection(
+            lambda number=number: Phone(requests(port, path, phones, seed + number), took, pace.ready),  # type: ignore[misc]
             "127.0.0.1", port,
-        )  # fmt: skip
-    await asyncio.gather(*waits)
+        )
+        for number in range(connections)
+    ]  # fmt: skip
+    await pace.done.wait()
     spent = time.perf_counter() - began
+    for transport, _ in lines:
+        transport.close()
     took.sort()
     return {
         "hops": len(took),
@@ -101,5 +152,5 @@ async def load(port: int, path: str, connections: int, seconds: float, phones: i
 
 
 if __name__ == "__main__":
-    port, path, connections, seconds, phones = sys.argv[1:6]
-    print(json.dumps(uvloop.run(load(int(port), path, int(connections), float(seconds), int(phones)))))
+    port, path, connections, seconds, phones, *rate = sys.argv[1:]
+    print(json.dumps(uvloop.run(load(int(port), path, int(connections), float(seconds), int(phones), *map(float, rate)))))
