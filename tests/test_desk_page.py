@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from flows.records import Conversation
 from gateway.app import Gateway, assemble, make_app
@@ -26,10 +21,8 @@ from gateway.hop import now_utc
 from gateway.records import Inbound
 from gateway.settings import load
 from gateway.store.staff import Account, StaffBook
+from tests.browser import chromium, is_clean, is_hop, served, windows
 
-CHROMIUM = "/usr/bin/chromium"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
 CODE = "*384*1912#"
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -78,26 +71,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with made.store.write():  # a second supervisor, for the second look
         StaffBook(made.store).keep(Account("gopal", "supervisor", ("*",), "hi", password=""), now_utc())
     build_town(made.store, now_utc(), limits=made.hop.policy.limits, consumers=600)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        app = make_app(made, send=True)
-        server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", ws="none", lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        site.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with served(make_app(made, send=True)) as site.url:
         yield site
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no {CHROMIUM}: install Debian's chromium (apt-get install chromium fonts-noto-core)")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+    with chromium() as browser:
+        yield browser
 
 
 Sit = Callable[..., Page]
@@ -105,33 +86,19 @@ Sit = Callable[..., Page]
 
 @pytest.fixture
 def sit(browser: Browser, site: Site) -> Iterator[Sit]:
-    """Sit down at the desk as somebody; whatever the browser complains of fails the test."""
-    complaints: list[str] = []
-    contexts: list[BrowserContext] = []
+    """Sit down at the desk as somebody; our own pages with a reason on them are no complaint."""
+    with windows(browser, expected=r"status of (404|422)") as open_:
 
-    def hear(message: ConsoleMessage) -> None:
-        refused = re.search(r"status of (404|422)", message.text)  # our own pages with a reason on them
-        if message.type in ("error", "warning") and not refused:
-            complaints.append(message.text)
+        def sit_(name: str, lang: str = "en", *, width: int = 1280, height: int = 900, script: bool = True) -> Page:
+            page = open_(width, height, java_script_enabled=script)
+            page.context.add_cookies([{"name": "desk-lang", "value": lang, "url": site.url}])
+            if name:
+                page.goto(f"{site.url}/desk/")
+                page.locator(".options form", has_text=name).locator("button").click()
+                expect(page.locator("h1")).to_have_text(desk_words()[lang]["today"])
+            return page
 
-    def sit_(name: str, lang: str = "en", *, width: int = 1280, height: int = 900, script: bool = True) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, java_script_enabled=script)
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        context.add_cookies([{"name": "desk-lang", "value": lang, "url": site.url}])
-        page = context.new_page()
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if name:
-            page.goto(f"{site.url}/desk/")
-            page.locator(".options form", has_text=name).locator("button").click()
-            expect(page.locator("h1")).to_have_text(desk_words()[lang]["today"])
-        return page
-
-    yield sit_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield sit_
 
 
 def step(page: Page, name: str, /, **typed: str) -> None:
@@ -150,12 +117,6 @@ def step(page: Page, name: str, /, **typed: str) -> None:
     expect(page.locator(".said.good")).to_be_visible()
 
 
-def is_clean(page: Page) -> None:
-    """axe finds nothing."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
-    assert not found.response["violations"], found.generate_report()
-
-
 def on_the_phone(page: Page, site: Site, phone: str, *answers: str) -> None:
     """Dial on the phone page and answer."""
     page.goto(f"{site.url}/phone/?lang=en")
@@ -168,7 +129,7 @@ def on_the_phone(page: Page, site: Site, phone: str, *answers: str) -> None:
     page.wait_for_selector(f"body[data-ready='{phone}']")
     for said in (CODE, *answers):
         page.keyboard.type(said)
-        with page.expect_response(lambda response: response.request.method == "POST"):
+        with page.expect_response(is_hop):
             page.keyboard.press("Enter")
         expect(page.locator("[data-mode=ussd]")).to_be_visible()
 

@@ -8,28 +8,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import httpx2
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gateway.app import assemble, make_app
 from gateway.demo import build_town, demo_phones
 from gateway.hop import now_utc
 from gateway.phone import page_words
 from gateway.settings import load
+from tests.browser import Open, chromium, is_hop, served, windows
 
-CHROMIUM = "/usr/bin/chromium"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
 CODE = "*384*1912#"
 JSON = {"content-type": "application/json"}
 DEVANAGARI = re.compile("[\u0900-\u097f]")
@@ -46,17 +40,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     phones = {one.label: one.phone for one in demo_phones(gateway.store)}
     name = gateway.store.consumer(next(one.account for one in demo_phones(gateway.store) if one.label == "one"))
     assert name
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(make_app(gateway, send=True), access_log=False, log_level="warning", ws="none", lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}/phone/", phones, name.name.latin)
-        server.should_exit = True
-        thread.join()
+    with served(make_app(gateway, send=True)) as url:
+        yield Site(f"{url}/phone/", phones, name.name.latin)
 
 
 class Site:
@@ -71,52 +56,30 @@ class Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no {CHROMIUM}: install Debian's chromium (apt-get install chromium fonts-noto-core)")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-
-
-Open = Callable[..., Page]
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def opened(browser: Browser, site: Site) -> Iterator[Open]:
-    """Open the page as somebody sees it; whatever the browser complains of fails the test."""
-    complaints: list[str] = []
-    contexts = []
+    """Open the page as somebody sees it."""
+    with windows(browser) as open_:
 
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
+        def opened_(label: str, lang: str = "hi", width: int = 1280, height: int = 800) -> Page:
+            page = open_(width, height)
+            page.goto(f"{site.url}?lang={lang}")
+            page.wait_for_selector("body[data-ready]")
+            page.select_option("#who", site.phones[label])
+            page.wait_for_selector(f"body[data-ready='{site.phones[label]}']")
+            return page
 
-    def open_(label: str, lang: str = "hi", width: int = 1280, height: int = 800) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{site.url}?lang={lang}")
-        page.wait_for_selector("body[data-ready]")
-        page.select_option("#who", site.phones[label])
-        page.wait_for_selector(f"body[data-ready='{site.phones[label]}']")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield opened_
 
 
 def on_screen(page: Page, screen: str) -> None:
     """The last hop showed this screen, and the phone shows what it was answered."""
     expect(page.locator("#hops tr").first.locator("code")).to_have_text(re.compile(screen))
     expect(page.locator("[data-mode=ussd]")).to_be_visible()
-
-
-def is_hop(response: Response) -> bool:
-    return response.url.rpartition("/")[2] in ("dial", "answer", "sms")
 
 
 def typed(page: Page, text: str) -> None:
