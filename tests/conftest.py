@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,9 +17,7 @@ from gateway.app import Gateway, assemble
 from gateway.settings import Settings, load
 from gateway.store import open_store
 from tests import town
-from tests.postgres import MISSING as POSTGRES_MISSING
-from tests.postgres import Server
-from tests.postgres import programs as postgres_programs
+from tests.postgres import Server, need_postgres
 
 #: For what must be the same on one file and on PostgreSQL.
 BOTH_STORES = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
@@ -83,9 +80,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A running PostgreSQL of our own."""
-    if postgres_programs() is None:
-        assert not os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"), POSTGRES_MISSING
-        pytest.skip(POSTGRES_MISSING)
+    need_postgres()
     server = Server()
     try:
         server.create()

