@@ -82,6 +82,8 @@ class Outbox:
         self._done: SimpleQueue[Done] = SimpleQueue()
         self._unsettled: list[Done] = []
         self._out = 0
+        #: What was handed to senders and is not written down yet, by id and attempt.
+        self._mine: set[tuple[int, int]] = set()
         self._watched: dict[tuple[int, int], float] = {}
         self._watch_at = self._mend_at = self._pass_on_at = 0.0
         self._alarmed: set[tuple[str, str]] | None = None
@@ -143,6 +145,8 @@ class Outbox:
             settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
             looked_at, taken = self._take(now, room) if room else (0, [])
             self._mirror(now)
+        self._mine.difference_update((message.id, message.attempt) for message, _ in self._unsettled)
+        self._mine.update((message.id, message.attempt) for message in taken)
         self._unsettled.clear()
         for one in settled:
             _report(*one)
@@ -256,14 +260,14 @@ class Outbox:
 
     def _watch(self, at: float) -> None:
         """Find messages whose sender died: those that stand as being sent, unchanged, for as long as a lease by our own
-        watch. The wall clock may have been set; and our own are not among them."""
-        out = {
-            (message.id, message.attempt): message
-            for worker, message in self._queue.out(self._carrier.name)
-            if worker != self._name
-        }
-        self._watched = {key: self._watched.get(key, at) for key in out}
-        dead = [out[key] for key, since in self._watched.items() if at - since > self._rules.lease.total_seconds()]
+        watch. The wall clock may have been set; and our own are not among them. One that stands as ours and was never
+        handed out is due again: the database took it down and died before it could say so."""
+        out = {(message.id, message.attempt): (worker, message) for worker, message in self._queue.out(self._carrier.name)}
+        never = [message for key, (worker, message) in out.items() if worker == self._name and key not in self._mine]
+        self._mine.update((message.id, message.attempt) for message in never)
+        self._unsettled += [(message, Later("it was never handed to a sender")) for message in never]
+        self._watched = {key: self._watched.get(key, at) for key, (worker, _) in out.items() if worker != self._name}
+        dead = [out[key][1] for key, since in self._watched.items() if at - since > self._rules.lease.total_seconds()]
         self._unsettled += [(message, Unsure("its sender died")) for message in dead]
         for message in dead:
             del self._watched[message.id, message.attempt]

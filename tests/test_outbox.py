@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -519,6 +520,27 @@ def test_the_database_may_be_away_for_a_while(post: Post, monkeypatch: pytest.Mo
     post.work(post.settled)
     assert post.states() == ["sent"]
     assert len(post.emulator.taken) == 1
+
+
+@BOTH_STORES
+def test_the_database_may_die_with_its_yes_on_its_lips(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages were taken down as being sent, but the worker heard of a failure: they go out, once."""
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    real, deaths = post.store.write, iter(range(3))
+
+    @contextmanager
+    def write(keys: Any = ()) -> Iterator[None]:
+        with real(keys):
+            yield
+        if next(deaths, None) is not None:
+            raise OSError("the connection is gone")
+
+    for delivery in ("once", "must_arrive"):
+        post.put(delivery, delivery=delivery)
+    post.store.write = write  # type: ignore[method-assign]
+    post.work(post.settled)
+    assert post.states() == ["sent", "sent"]
+    assert sorted(one.text for one in post.emulator.taken) == ["must_arrive", "once"]
 
 
 def test_stopping_lets_senders_finish(post: Post) -> None:
