@@ -16,6 +16,7 @@ from flows.meter import Meter
 from flows.mute import Mute
 from flows.name_transfer import NameTransfer
 from flows.new_connection import NewConnection
+from flows.noted import Noted
 from flows.objection import Objection
 from flows.own_reading import OwnReading
 from flows.reader import ReaderFlow
@@ -30,7 +31,7 @@ from flows.welcome import Welcome
 SERVICES: tuple[type[Flow], ...] = (NewConnection, NameTransfer, Meter, Disconnection, Transformer, BillFlow, Track)
 #: Every flow by name.
 ALL: tuple[type[Flow], ...] = (
-    Menu, Welcome, *SERVICES, OwnReading, ReaderFlow, Register, Details, Reply, Objection, Reopening, Help, Mute,
+    Menu, Welcome, *SERVICES, OwnReading, ReaderFlow, Register, Noted, Details, Reply, Objection, Reopening, Help, Mute,
 )  # fmt: skip
 FLOWS: dict[str, type[Flow]] = {flow.name: flow for flow in ALL}
 #: Keyword intent -> flow and screen it enters.

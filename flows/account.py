@@ -38,6 +38,8 @@ def rows(then: str) -> Sequence[Rule]:
 class AboutAccount(Flow):
     """A flow about one connection."""
 
+    private = True
+
     def arrived(self) -> None:
         """The phone's only account is kept as answered: it stays the one though links change in the meantime."""
         if self.screens[self.state].field != "account" and "elsewhere" not in self.answers and self.consumer:

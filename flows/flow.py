@@ -60,6 +60,8 @@ class Flow:
     files: ClassVar[bool] = False
     #: Whether it only interrupts: the question open before it stays open.
     aside: ClassVar[bool] = False
+    #: Whether what it shows of a connection, or does to it, is for its own people: a phone that was only noted is asked first.
+    private: ClassVar[bool] = False
     screens: ClassVar[Mapping[str, Screen]] = {}
     rules: ClassVar[Sequence[Rule]] = ()
     machine: ClassVar[Machine]

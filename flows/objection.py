@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.flow import Flow, is_open
 from flows.records import Answered, Args, Cancel, Option, Unlink
-from flows.screens import decide, end, menu
+from flows.screens import confirm, decide, end, menu
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,25 @@ class Objection(Flow):
     screens = {
         "start": decide(),
         "pick": menu("none", items="told", field="told"),
+        "sure": confirm(),
         "act": decide(),
         "unlinked": end(),
         "unlinked_own": end(),
         "cancelled": end(),
         "held": end(),
+        "stays": end(),
         "nothing": end(),
     }
     rules = (
         # on screen  answer   go to        only if             and then
         ("start",    "enter", "nothing",   "has_nothing"),
         ("start",    "enter", "pick",      "has_several"),
+        ("start",    "enter", "sure",      "is_own_request"),
         ("start",    "enter", "act"),
         ("pick",     "told",  "act"),
         ("pick",     "none",  "nothing"),
+        ("sure",     "yes",   "act"),
+        ("sure",     "no",    "stays"),
         ("act",      "enter", "nothing",   "is_gone"),
         ("act",      "enter", "unlinked_own", "is_own",        "unlink_own"),
         ("act",      "enter", "unlinked",  "is_link",          "unlink"),
@@ -85,6 +90,14 @@ class Objection(Flow):
     def has_several(self) -> bool:
         """More than one, and none named."""
         return self.the_one is None
+
+    def is_own_request(self) -> bool:
+        """This phone asked for it itself: it may have meant something else."""
+        told = self.the_one
+        if told is None or told.kind != "disconnection" or told.context:
+            return False
+        self.answers["told"] = told.ref
+        return True
 
     def is_gone(self) -> bool:
         """Settled in the meantime."""
@@ -131,6 +144,14 @@ class Objection(Flow):
     def pick_items(self) -> tuple[Option, ...]:
         """Each by kind and account."""
         return tuple(Option("told", t.ref, {"told": f"told_{t.kind}", "account": t.account}) for t in self.told)
+
+    def sure_args(self) -> Args:
+        """The request that is to be cancelled."""
+        told = self.the_one
+        assert told is not None
+        return {"account": told.account, "ticket": told.ref}
+
+    stays_args = sure_args
 
     def unlinked_args(self) -> Args:
         """Which account."""

@@ -16,6 +16,7 @@ class OwnReading(AboutAccount, TakesReading):
     files = True
     screens = {
         "start": decide(),
+        "mine": decide(),
         "closed": end(),
         "unlinked": menu("link"),
         "to_link": goto("register"),
@@ -34,6 +35,8 @@ class OwnReading(AboutAccount, TakesReading):
         ("start",    "enter",   "asked",    "is_linked"),
         ("start",    "enter",   "pick",     "has_several"),
         ("start",    "enter",   "unlinked"),
+        ("mine",     "enter",   "closed",   "is_closed"),
+        ("mine",     "enter",   "asked"),
         ("unlinked", "link",    "to_link"),
         ("pick",     "account", "asked"),
         ("asked",    "enter",   "prepaid",  "is_prepaid"),

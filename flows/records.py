@@ -77,7 +77,8 @@ class Consumer(Struct, frozen=True):
     """One connection (contract account) with what a conversation may need of it.
 
     `load` is the sanctioned load in watts. `balance` is the prepaid balance in paise, None for a postpaid account.
-    `phones` are the linked phones. `transformer` may be unknown (empty).
+    `phones` are the linked phones, `noted` those of them that a meter reader noted and nobody has confirmed yet.
+    `transformer` may be unknown (empty).
     """
 
     account: str
@@ -95,6 +96,7 @@ class Consumer(Struct, frozen=True):
     bill: Bill | None = None
     payment: Payment | None = None
     phones: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
 
     @property
     def dues(self) -> int:

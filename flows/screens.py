@@ -113,10 +113,10 @@ def resume() -> Screen:
 
 
 def account(said: Said, flow: Flow) -> str | Bad:
-    """A CA number that exists. One wording for wrong and for not known; each miss counts as a guess."""
-    number = said.account or said.number
+    """A CA number that exists. One wording for wrong and for not known; each miss counts as a guess, what is no CA number not."""
+    number = said.account
     if not number:
-        return Bad("digits")
+        return Bad("ca" if said.number else "digits")
     consumer = flow.facts.known.get(number)
     if consumer and (flow.facts.guesses < flow.facts.policy.guesses_a_day or flow.conversation.phone in consumer.phones):
         return number

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
-from flows.records import Answered, Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, Watch, replace
+from flows.records import Answered, Confirm, Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, Watch, replace
 from flows.reply import answerable
 from flows.screens import INDEX, Bad, Screen
 
@@ -20,6 +20,8 @@ HOME = Place("menu", "start")
 ROUND = Place("reader", "start")
 #: What answers a bill SMS: said without one, it is answered that the time is over.
 LAPSED = frozenset({"1", "2", "3", "4"})
+#: A longer number than this is no choice from a list.
+LONGEST_OPTION = 2
 
 
 def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False, lost: bool = False) -> Turn:
@@ -34,6 +36,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
+    said, conversation = _with_what_waits(conversation, said)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
@@ -43,11 +46,18 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     effects: list[Effect] = []
     for index, one in enumerate(said):
         after = _hear(turn.conversation, one, facts)
-        if index and not one.number and after.text and after.text.top:
-            break  # a word behind a keyword that fits nothing here: it asked for nothing by itself
+        if index and after.conversation.tries:
+            if not one.number:
+                break  # a word behind a keyword that fits nothing here: it asked for nothing by itself
+            if said[0].intent and len(one.number) > LONGEST_OPTION:
+                after = _no_account(after)
         turn = after
         effects += turn.effects
-        if turn.effects or (turn.text and turn.text.top) or not _takes_ahead(turn.conversation):
+        if turn.effects or turn.conversation.tries or one.aadhaar:
+            break
+        if not _takes_ahead(turn.conversation):
+            if turn.conversation.place.screen == "whose":
+                turn = replace(turn, conversation=replace(turn.conversation, ahead=tuple(said[index + 1 :])))
             break
     if turn.conversation.ahead and turn.conversation.lang and turn.conversation.place.screen == "home":
         ahead, conversation = turn.conversation.ahead, replace(turn.conversation, ahead=())
@@ -56,6 +66,23 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "ussd" and is_unfinished(turn.conversation.place) and not is_unfinished(before):
         effects.append(Watch())
     return Turn(turn.conversation, turn.text, tuple(effects))
+
+
+def _with_what_waits(conversation: Conversation, said: Sequence[Said]) -> tuple[Sequence[Said], Conversation]:
+    """What was said before it was asked whose account it is follows the yes: METER 100000001 JAL GAYA."""
+    waits, place = conversation.ahead, conversation.place
+    if not waits or place.flow == "welcome":
+        return said, conversation
+    meant = _chosen(conversation, said[0]) if said and place.screen == "whose" else None
+    return (*said, *waits) if meant and meant[0] == "yes" else said, replace(conversation, ahead=())
+
+
+def _no_account(turn: Turn) -> Turn:
+    """A number behind a keyword that is no option was meant for an account: BIL 123."""
+    if turn.text is None:
+        return turn
+    top = tuple("ca" if why == "option" else why for why in turn.text.top)
+    return replace(turn, text=replace(turn.text, top=top))
 
 
 def _missed(conversation: Conversation, facts: Facts) -> Turn:
@@ -290,12 +317,29 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
         else:
             break
     walk.arrived()
+    if walk.private and _is_only_noted(walk):
+        return _ask_first(walk)
     if came_from:
         trail = walk.trail
         walk.trail = trail[: trail.index(walk.state)] if walk.state in trail else (*trail, came_from)
         if walk.state == came_from:
             walk.trail = trail
     return _show(walk)
+
+
+def _is_only_noted(walk: Flow) -> bool:
+    """Whether a meter reader noted this phone for the connection and nobody has said yet that it is right."""
+    consumer, phone = walk.facts.known.get(walk.answers.get("account", "")), walk.conversation.phone
+    return consumer is not None and phone in consumer.noted and Confirm(consumer.account) not in walk.effects
+
+
+def _ask_first(walk: Flow) -> Turn:
+    """Whether the connection is theirs; where they were going is held."""
+    there = Place(walk.name, walk.state, walk.answers, walk.trail)
+    conversation = replace(walk.conversation, lang=walk.lang, held=there)
+    asked = FLOWS["noted"](conversation, Place("noted", "ask", {"account": walk.answers["account"]}), walk.facts, walk.said)
+    asked.effects = walk.effects
+    return _show(asked)
 
 
 def _leave(walk: Flow, to: str) -> Flow:

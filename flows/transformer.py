@@ -30,6 +30,7 @@ class Transformer(AboutAccount):
     """One failure darkens fifty houses: the first report opens the request, every other one joins it. Danger comes first."""
 
     name = "transformer"
+    private = False  # nothing of the account is shown, and danger does not wait
     intents = {"TRANS": "start"}
     files = True
     screens = {

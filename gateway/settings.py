@@ -354,6 +354,8 @@ class Settings(BaseSettings):
             re.compile(pattern)
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from error
+        if not _lengths(pattern):
+            raise ValueError(f"{pattern!r} fits no number of 1 to 20 digits")
         return pattern
 
     @model_validator(mode="after")
@@ -422,7 +424,12 @@ class Settings(BaseSettings):
     def house(self) -> Mapping[str, str]:
         """The constants that texts name."""
         return {"company": self.company, "helpline": self.helpline, "shortcode": self.shortcode, "code": self.ussd_code,
-                "centre": self.centre, "objection": str(self.objection_hours)}  # fmt: skip
+                "centre": self.centre, "objection": str(self.objection_hours), "ca_digits": self._ca_digits()}  # fmt: skip
+
+    def _ca_digits(self) -> str:
+        """How many digits a CA number has, as it is said: 9-11."""
+        lengths = _lengths(self.ca_pattern)
+        return f"{lengths[0]}-{lengths[-1]}" if len(lengths) > 1 else str(lengths[0])
 
 
 def _limit_changes(change: str) -> tuple[LimitChange, ...]:
@@ -435,6 +442,11 @@ def _limit_changes(change: str) -> tuple[LimitChange, ...]:
     limit = timedelta(**{found["unit"]: int(found["count"])})
     since = date.fromisoformat(found["since"])
     return tuple(LimitChange(found["service"], area, limit, since) for area in areas if found["area"] in (area, "all"))
+
+
+def _lengths(pattern: str) -> list[int]:
+    """How many digits a number of this shape may have."""
+    return [count for count in range(1, 21) if any(re.fullmatch(pattern, digit * count) for digit in "0123456789")]
 
 
 def _hours(count: int) -> timedelta:

@@ -24,7 +24,7 @@ IMPURE = {"io", "logging", "os", "pathlib", "random", "secrets", "shutil", "sock
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input"}
 #: Where the step and the hop go by themselves.
 ENTERED = {("menu", screen) for screen in ("start", "unfinished", "guess", "unknown", "locked", "sorry", "busy")}
-ENTERED |= {("reply", "start"), ("reader", "line")}
+ENTERED |= {("reply", "start"), ("reader", "line"), ("noted", "ask")}
 
 
 def name(path: Path) -> str:

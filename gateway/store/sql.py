@@ -240,10 +240,13 @@ class Store:
         if not rows:
             return {}
         phones: dict[str, list[str]] = {row[0]: [] for row in rows}
-        sql = "select account, phone from link where account in (?*) order by linked_at desc"
-        for account, phone in self._rows_in(sql, list(phones)):
+        noted: dict[str, tuple[str, ...]] = {}
+        sql = "select account, phone, confirmed from link where account in (?*) order by linked_at desc"
+        for account, phone, confirmed in self._rows_in(sql, list(phones)):
             phones[account].append(phone)
-        return {row[0]: _consumer(row, tuple(phones[row[0]])) for row in rows}
+            if not confirmed:
+                noted[account] = (*noted.get(account, ()), phone)
+        return {row[0]: _consumer(row, tuple(phones[row[0]]), noted.get(row[0], ())) for row in rows}
 
     def feeders(self, pins: Sequence[str]) -> dict[str, tuple[Feeder, ...]]:
         """The feeders that serve each PIN code."""
@@ -491,7 +494,7 @@ class Store:
         return int(self._rows(f"select count(*) from {table}")[0][0])
 
 
-def _consumer(row: Sequence[Any], phones: tuple[str, ...]) -> Consumer:
+def _consumer(row: Sequence[Any], phones: tuple[str, ...], noted: tuple[str, ...]) -> Consumer:
     account, deva, latin, meter, area, pin, section, feeder, transformer, load, phases, balance, balance_on = row[:13]
     paid_on, paid, receipt, number, month, due, *amounts, basis, free = row[13:]
     bill = None
@@ -505,6 +508,7 @@ def _consumer(row: Sequence[Any], phones: tuple[str, ...]) -> Consumer:
         bill,
         Payment(date.fromisoformat(paid_on), paid, receipt) if paid_on else None,
         phones,
+        noted,
     )  # fmt: skip
 
 
