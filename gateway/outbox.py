@@ -141,7 +141,7 @@ class Outbox:
 
     def _write(self, now: datetime, room: int) -> int:
         """Settle and take in one transaction, and act on it when it is durable; how many due messages were looked at."""
-        with self._store.write([self._queue.touches(*one) for one in self._unsettled]):
+        with self._store.write([key for one in self._unsettled for key in self._queue.touches(*one)]):
             settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
             looked_at, taken = self._take(now, room) if room else (0, [])
             self._mirror(now)
@@ -164,7 +164,7 @@ class Outbox:
         if at >= self._mend_at:
             self._mend_at = at + MEND
             with self._store.write():
-                self._queue.back_from_the_future(self._carrier.name, now, LONGEST_WAIT)
+                self._queue.back_from_the_future(self._carrier.name, now, max(LONGEST_WAIT, self._rules.report_wait))
         if self._breaker.open and at >= self._pass_on_at:
             self._pass_on_at = at + WATCH
             self._pass_on(now)
@@ -212,9 +212,7 @@ class Outbox:
                 found = self._queue.due(self._carrier.name, lane, now, min(most, left))
                 left -= len(found)
                 taken += [
-                    self._queue.take(due.message, self._name, now, self._rules.lease)
-                    for due in found
-                    if not self._kept_back(due, now, stopped)
+                    self._queue.take(due.message, self._name, now) for due in found if not self._kept_back(due, now, stopped)
                 ]
                 if len(found) < most:
                     break

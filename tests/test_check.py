@@ -40,7 +40,7 @@ DAMAGE = {
         select phone, text, encoding, parts, template, carrier, lane, delivery, state, due_at, created, inbound
         from outbox where inbound <> '' order by id limit 1""",
     "outbox.state": "update outbox set state = 'lost' where id = (select min(id) from outbox)",
-    "outbox.stuck": "update outbox set state = 'sending', worker = 'w', attempts = 1, leased_until = 1 where id = (select min(id) from outbox)",
+    "outbox.stuck": "update outbox set state = 'sending', worker = 'w', attempts = 1, tried = 1 where id = (select min(id) from outbox)",
     "request.source": "update request set inbound = 'nowhere' where ticket = (select min(ticket) from request)",
     "request.history": "insert into event (ticket, at, what, who) select ticket, 0, 'filed', '' from request limit 1",
     "request.reports": "update request set reports = reports + 1 where ticket = (select min(ticket) from request)",

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def test_every_row_arrives_and_the_file_is_closed(talked: Gateway, target: Postg
     queue = Queue(talked.store)
     due = queue.due("phone", 0, now_utc(), 1)[0]
     with pytest.raises(Exception, match="has moved") as refusal, talked.store.write():  # the old worker sends nothing more
-        queue.take(due.message, "worker", now_utc(), timedelta(minutes=1))
+        queue.take(due.message, "worker", now_utc())
     assert source.is_trouble(refusal.value)
 
     moved = open_gateway(postgres.url("moved"))

@@ -237,6 +237,57 @@ def test_the_report_may_come_before_the_time_out(post: Post) -> None:
     assert len(post.emulator.taken) == 1
 
 
+def in_doubt(post: Post, *texts: str) -> list[int]:
+    """Messages to one phone, a minute apart, each taken by the carrier, whose answers never came."""
+    ids = []
+    for text in texts:
+        post.clock.wait(timedelta(minutes=1))
+        id_ = post.put(text)
+        post.emulator.days = ["late"]
+        post.work(lambda id_=id_: post.row(id_, "unsure") == 1, report_wait=timedelta(minutes=10))  # type: ignore[misc]
+        ids.append(id_)
+    return ids
+
+
+@BOTH_STORES
+def test_of_several_in_doubt_the_report_is_about_the_one_sent_last_before_it(post: Post) -> None:
+    first, second = in_doubt(post, "first", "second")
+    taken = post.emulator.taken
+    post.clock.wait(timedelta(seconds=2))
+    assert [id_ for id_, _ in post.queue.report(report(taken[1], "Success", "delivered"), post.clock())] == [second]
+    assert post.states() == ["waiting", "delivered"]
+    post.queue.report(report(taken[1], "Success", "delivered"), post.clock())
+    assert post.states() == ["waiting", "delivered"], "the same report once more tells nothing of another"
+    assert [id_ for id_, _ in post.queue.report(report(taken[0], "Sent", "sent"), post.clock())] == [first]
+    assert post.states() == ["sent", "delivered"]
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("about", ["the one on its way", "the one in doubt"])
+def test_a_report_waits_for_what_is_on_its_way(post: Post, about: str) -> None:
+    """A second message to the phone is being sent when a report comes that nobody knows: its answer tells whose it is."""
+    (first,) = in_doubt(post, "first")
+    post.clock.wait(timedelta(minutes=1))
+    second = post.put("second")
+    post.emulator.days = ["hang"]
+    post.outbox().turn()  # its sender is another test's business: here its answer is written down by hand
+    (message,) = [message for _, message in post.queue.out(NAME)]
+    told = Report(NAME, "ATXid_9", "Success", "delivered", phone=PHONE)
+    assert post.queue.report(told, post.clock()) == []
+    assert post.states() == ["waiting", "sending"]
+    outcome = Sent("ATXid_9" if about == "the one on its way" else "ATXid_8")
+    with post.store.write(post.queue.touches(message, outcome)):
+        assert post.queue.settle(message, outcome, post.clock(), "sent", None)
+    states = {first: "waiting", second: "delivered"} if outcome.reference == "ATXid_9" else {first: "delivered", second: "sent"}
+    assert {id_: post.row(id_, "state") for id_ in (first, second)} == states
+
+
+def test_a_report_from_before_a_message_was_tried_is_not_about_it(post: Post) -> None:
+    post.queue.report(Report(NAME, "ATXid_9", "Success", "delivered", phone=PHONE), post.clock())
+    in_doubt(post, "first")
+    assert post.states() == ["waiting"]
+
+
 def test_a_report_nobody_knows_is_kept(post: Post) -> None:
     assert post.queue.report(Report(NAME, "ATXid_0", "Success", "delivered", phone="+915559999999"), post.clock()) == []
     assert post.store.count("delivery") == 1

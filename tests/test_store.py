@@ -92,13 +92,13 @@ def take(store: Store, limit: int = 10, now: datetime = NOW, worker: str = "w1")
     with store.write():
         for lane in range(len(LANES)):
             for due in queue.due("phone", lane, now, limit - len(taken)):
-                taken.append(queue.take(due.message, worker, now, timedelta(seconds=60)))
+                taken.append(queue.take(due.message, worker, now))
     return taken
 
 
 def settle(store: Store, message: OutboundMessage, outcome: Outcome, state: str, again: datetime | None = None) -> bool:
     queue = Queue(store)
-    with store.write([queue.touches(message, outcome)]):
+    with store.write(queue.touches(message, outcome)):
         return queue.settle(message, outcome, NOW, state, again)
 
 

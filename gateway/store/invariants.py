@@ -13,7 +13,7 @@ from typing import Any
 from gateway.store.schema import MIGRATIONS
 from gateway.store.sql import LANES, Store
 
-#: How long after its lease a message may still be marked as being sent before somebody should ask why.
+#: For how long a message may be marked as being sent before somebody should ask why.
 STUCK_MILLIS = 15 * 60 * 1000
 #: How many faults of one kind are named.
 NAMED = 10
@@ -61,13 +61,13 @@ INVARIANTS = (
         "the message is in a state that does not exist, or that contradicts its other columns",
         """select id from outbox where state not in ({states})
            or delivery not in ('once', 'must_arrive', 'fresh') or lane not between 0 and {lanes} or parts < 1 or phone = '' or text = ''
-           or (state = 'sending' and (attempts < 1 or worker = '' or leased_until = 0))
+           or (state = 'sending' and (attempts < 1 or worker = '' or tried = 0))
            or (state in ('sent', 'delivered', 'unknown') and attempts < 1)""",
     ),
     Invariant(
         "outbox.stuck",
         "the message was being sent when its sender vanished, and no worker has looked at it since",
-        "select id from outbox where state = 'sending' and leased_until < ? - {stuck}",
+        "select id from outbox where state = 'sending' and tried < ? - {stuck}",
     ),
     Invariant(
         "request.source",

@@ -21,7 +21,8 @@ REPORTED: Mapping[str, tuple[str, ...]] = {
     "delivered": ("sending", "unknown", "waiting", "sent", "failed"),
     "failed": ("sending", "unknown", "sent"),
 }
-HOUR = timedelta(hours=1)
+#: Clocks of two machines may differ by so much.
+SKEW_MILLIS = 5_000
 AlarmKind = Literal["template", "carrier", "budget", "disk", "check"]
 
 _MESSAGE = """o.id, o.phone, o.text, o.encoding, o.parts, o.template, o.carrier, o.lane, o.delivery, o.attempts, o.due_at, o.expires,
@@ -71,12 +72,10 @@ class Queue:
         rows = self._rows(sql, (carrier, lane, millis(now), limit))
         return [Due(_message(row), bool(row[-2]), bool(row[-1])) for row in rows]
 
-    def take(self, message: OutboundMessage, worker: str, now: datetime, lease: timedelta) -> OutboundMessage:
+    def take(self, message: OutboundMessage, worker: str, now: datetime) -> OutboundMessage:
         """Mark a message as being sent, and count the attempt."""
-        sql = (
-            "update outbox set state = 'sending', attempts = attempts + 1, worker = ?, leased_until = ?, settled = ? where id = ?"
-        )
-        self._run(sql, (worker, millis(now + lease), millis(now), message.id))
+        sql = "update outbox set state = 'sending', attempts = attempts + 1, worker = ?, tried = ?, settled = ? where id = ?"
+        self._run(sql, (worker, millis(now), millis(now), message.id))
         return replace(message, attempt=message.attempt + 1)
 
     def hand_over(self, message: OutboundMessage, carrier: str) -> None:
@@ -115,9 +114,10 @@ class Queue:
     # --- settling ---------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def touches(message: OutboundMessage, outcome: Outcome) -> str:
+    def touches(message: OutboundMessage, outcome: Outcome) -> list[str]:
         """What settling must have to itself, so that a report that comes at this moment waits, or is waited for."""
-        return outcome.reference or message.phone if isinstance(outcome, Sent | Unsure) else message.phone
+        reference = outcome.reference if isinstance(outcome, Sent | Unsure) else ""
+        return [message.phone, *filter(None, [reference])]
 
     def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, state: str, again: datetime | None) -> bool:
         """What became of a try. Joined with reports that came first; False if somebody else has settled it meanwhile."""
@@ -137,8 +137,7 @@ class Queue:
             sql = "select state from delivery where carrier = ? and reference = ? order by at"
             for (reported,) in self._rows(sql, (message.carrier, reference)):
                 self._move(message.carrier, reference, reported)
-        elif isinstance(outcome, Unsure):
-            self._join_unmatched(message)
+        self._match(message.carrier, message.phone)
         if isinstance(outcome, Sent | Unsure):
             self._run(
                 """insert into spent values (?, ?, 1, ?) on conflict (hour, carrier) do update
@@ -147,14 +146,27 @@ class Queue:
             )
         return True
 
-    def _join_unmatched(self, message: OutboundMessage) -> None:
-        """A report of a message that nobody knows, to this phone, since this one was written: this one it was."""
-        sql = """select d.reference, d.state from delivery d, outbox o where o.id = ? and d.phone = o.phone and d.carrier = o.carrier
-                 and d.at >= o.created and not exists (select 1 from outbox k where k.reference = d.reference) order by d.at"""
-        found = self._rows(sql, (message.id,))
-        for reference, reported in found:
-            if reference == found[0][0]:
-                self._adopt(message.id, message.carrier, reference, reported)
+    def _match(self, carrier: str, phone: str) -> list[tuple[int, str]]:
+        """Join reports of messages that nobody knows with the messages in doubt that they are most likely about: a phone is told
+        of the latest it was sent. While another message to it is on its way, that may be the one, and the reports wait. The
+        messages (id and hop) that were found."""
+        sql = """select id, inbound, tried from outbox where phone = ? and carrier = ? and unsure > 0 and reference is null
+                 and state in ('waiting', 'unknown') order by tried desc, id"""
+        doubtful = self._rows(sql, (phone, carrier))
+        sql = "select 1 from outbox where phone = ? and carrier = ? and state = 'sending' limit 1"
+        if not doubtful or self._rows(sql, (phone, carrier)):
+            return []
+        sql = """select reference, state, at from delivery d where phone = ? and carrier = ? and at >= ?
+                 and not exists (select 1 from outbox o where o.reference = d.reference and o.carrier = d.carrier) order by at"""
+        joined: dict[str, tuple[int, str]] = {}
+        for reference, reported, at in self._rows(sql, (phone, carrier, doubtful[-1][2] - SKEW_MILLIS)):
+            if reference in joined:
+                self._move(carrier, reference, reported)
+            elif about := next((one for one in doubtful if one[2] <= at + SKEW_MILLIS), None):
+                doubtful.remove(about)
+                self._adopt(about[0], carrier, reference, reported)
+                joined[reference] = (int(about[0]), str(about[1]))
+        return [*joined.values()]
 
     def _adopt(self, id_: int, carrier: str, reference: str, reported: str) -> None:
         self._run("update outbox set reference = ?, state = 'unknown' where id = ?", (reference, id_))
@@ -175,11 +187,7 @@ class Queue:
             if about:
                 self._move(report.carrier, report.reference, report.state)
             elif report.phone:
-                sql = """select id, inbound from outbox where phone = ? and unsure > 0 and reference is null and carrier = ?
-                         and state in ('waiting', 'unknown') order by id limit 1"""
-                about = self._rows(sql, (report.phone, report.carrier))
-                for id_, _ in about:
-                    self._adopt(id_, report.carrier, report.reference, report.state)
+                about = self._match(report.carrier, report.phone)
             return [(int(id_), str(inbound)) for id_, inbound in about]
 
     def _move(self, carrier: str, reference: str, reported: str) -> None:

@@ -331,7 +331,7 @@ class Driver:
                 process.kill()
             self.findings.kills[whom] += 1
             if self.worker in killed:
-                sql = "select count(*) from outbox where state = 'sending' and settled >= ?"
+                sql = "select count(*) from outbox where state = 'sending' and tried >= ?"
                 self.findings.in_flight += self.store.database.rows(sql, (self.worker.since,))[0][0]
             await asyncio.to_thread(self._check)
             for process in killed:
