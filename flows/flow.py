@@ -128,7 +128,7 @@ class Flow:
 
     def is_linked(self) -> bool:
         """Whether the connection is linked to this phone."""
-        return self.consumer is not None and self.conversation.phone in self.consumer.phones
+        return self.consumer is not None and self.facts.is_linked(self.consumer.account)
 
     def open_request(self, *services: str) -> Request | None:
         """The open request of such a service on this walk's account."""

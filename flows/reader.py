@@ -168,7 +168,7 @@ class ReaderFlow(TakesReading):
         number = answers.get("mobile", "")
         status: Status = "MD" if answers["status"] == "MD" else "LK" if answers["status"] == "LK" else "OK"
         self.effects.append(Take(consumer.account, status, value, self.flag, self.reader.staff, number))
-        if number and number not in consumer.phones:
+        if number and number not in self.reader.phones.get(consumer.account, ()):
             until = self.facts.now + self.facts.policy.link_objection
             told = Text("sms", "noted", {"account": consumer.account})
             self.effects.append(Tell(told, consumer.account, number, context="noted", ref=number, until=until))

@@ -77,7 +77,6 @@ class Consumer(Struct, frozen=True):
     """One connection (contract account) with what a conversation may need of it.
 
     `load` is the sanctioned load in watts. `balance` is the prepaid balance in paise, None for a postpaid account.
-    `phones` are the linked phones, `noted` those of them that a meter reader noted and nobody has confirmed yet.
     `transformer` may be unknown (empty).
     """
 
@@ -95,8 +94,6 @@ class Consumer(Struct, frozen=True):
     balance_on: date | None = None
     bill: Bill | None = None
     payment: Payment | None = None
-    phones: tuple[str, ...] = ()
-    noted: tuple[str, ...] = ()
 
     @property
     def dues(self) -> int:
@@ -141,7 +138,7 @@ class Context(Struct, frozen=True):
 class Reader(Struct, frozen=True):
     """A meter reader and the round: how many of its accounts are read this month, and the next one (empty: none is left).
 
-    `accounts` are those of the round that the conversation names.
+    `accounts` are those of the round that the conversation names, `phones` the phones linked to each of them.
     """
 
     staff: str
@@ -150,6 +147,7 @@ class Reader(Struct, frozen=True):
     total: int
     done: int
     next: str
+    phones: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 # --- the conversation -----------------------------------------------------------------------------------------------
@@ -269,10 +267,11 @@ class Policy(Struct, frozen=True):
 class Facts(Struct, frozen=True):
     """Everything a step may need to know, read in the same transaction before it.
 
-    `linked` are this phone's accounts, `known` those and any account named in the message or the answers. `requests` are
-    the open ones of this phone, of those accounts and of their transformers, and any named by ticket. `feeders` are those
-    that serve a PIN code named in the message or the answers. `reported` are the tickets this phone has filed or joined, known
-    where a shared request is among `requests`. `guesses` counts today's wrong guesses of this phone.
+    `linked` are this phone's accounts, `noted` those of them that a meter reader noted and nobody has confirmed yet; `known`
+    are the linked ones and any account named in the message or the answers. `requests` are the open ones of this phone, of
+    those accounts and of their transformers, and any named by ticket. `feeders` are those that serve a PIN code named in the
+    message or the answers. `reported` are the tickets this phone has filed or joined, known where a shared request is among
+    `requests`. `guesses` counts today's wrong guesses of this phone.
     `lapsed` says that nothing we told this phone may be answered any more, and that something could be once. `reader` is set
     on a meter reader's phone; `staff` gives the section of each staff number asked about that is one of ours.
     """
@@ -282,6 +281,7 @@ class Facts(Struct, frozen=True):
     ticket: str
     policy: Policy
     linked: tuple[Consumer, ...] = ()
+    noted: frozenset[str] = frozenset()
     known: Mapping[str, Consumer] = field(default_factory=dict)
     requests: tuple[Request, ...] = ()
     feeders: Mapping[str, tuple[Feeder, ...]] = field(default_factory=dict)
@@ -292,6 +292,10 @@ class Facts(Struct, frozen=True):
     lapsed: bool = False
     reader: Reader | None = None
     staff: Mapping[str, Name] = field(default_factory=dict)
+
+    def is_linked(self, account: str) -> bool:
+        """Whether an account is linked to this phone."""
+        return any(consumer.account == account for consumer in self.linked)
 
 
 # --- what a step answers --------------------------------------------------------------------------------------------

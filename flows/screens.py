@@ -118,7 +118,7 @@ def account(said: Said, flow: Flow) -> str | Bad:
     if not number:
         return Bad("ca" if said.number else "digits")
     consumer = flow.facts.known.get(number)
-    if consumer and (flow.facts.guesses < flow.facts.policy.guesses_a_day or flow.conversation.phone in consumer.phones):
+    if consumer and (flow.facts.guesses < flow.facts.policy.guesses_a_day or flow.facts.is_linked(number)):
         return number
     return Bad("account", guess=True)
 

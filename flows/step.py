@@ -329,8 +329,8 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
 
 def _is_only_noted(walk: Flow) -> bool:
     """Whether a meter reader noted this phone for the connection and nobody has said yet that it is right."""
-    consumer, phone = walk.facts.known.get(walk.answers.get("account", "")), walk.conversation.phone
-    return consumer is not None and phone in consumer.noted and Confirm(consumer.account) not in walk.effects
+    account = walk.answers.get("account", "")
+    return account in walk.facts.noted and Confirm(account) not in walk.effects
 
 
 def _ask_first(walk: Flow) -> Turn:

@@ -90,7 +90,7 @@ def demo_phones(store: Store) -> list[DemoPhone]:
     """The phones to choose from, in the order of the phone page. On a database without the demo town: those without account."""
     cast = {phone_number(number): label for number, (label, _) in enumerate(CAST, 1)}
     linked = store.linked(list(cast))
-    known = [DemoPhone(phone, label, linked[phone][0].account) for phone, label in cast.items() if phone in linked]
+    known = [DemoPhone(phone, label, own[0].account) for phone, label in cast.items() if (own := linked[phone].consumers)]
     return [DemoPhone(UNLINKED, "unlinked"), *known, DemoPhone(READER, "reader")]
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from flows.records import Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, replace
+from flows.records import Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, Watch, replace
 from flows.step import stand, step
 from flows.verhoeff import with_check_digit
 from gateway import metrics
@@ -224,17 +224,20 @@ class Hop:
         store = self.store
         store.keep_conversations([one.after for one in spoken], now)
         sms: list[Outgoing] = []
+        begun: list[Inbound] = []
         for one in spoken:
             for effect in one.effects:
                 if isinstance(effect, Tell):
                     sms += self._tell(effect, one.inbound, one.after.lang, now)
                 elif isinstance(effect, Take):
                     Readings(store.database).keep(effect, one.inbound.phone, now)
+                elif isinstance(effect, Watch):
+                    begun.append(one.inbound)
                 else:
                     store.keep_effect(effect, one.inbound, now)
             sms += one.sms
-        if sms:
-            store.enqueue(sms)
+        store.watch(begun, now)
+        store.enqueue(sms)
         store.keep_answers([(one.inbound, mask_aadhaar(one.inbound.text)[0], one.answer) for one in spoken], micros)
 
     def _said(self, hop: Heard) -> tuple[Said, ...]:
@@ -260,10 +263,14 @@ class Hop:
     def _tell(self, tell: Tell, inbound: Inbound, lang: str, now: datetime) -> list[Outgoing]:
         """The message to each phone in its own language; what it may be answered with is opened."""
         sms = []
-        for phone in [tell.phone] if tell.phone else [p for p in self.store.phones_of(tell.account) if p != inbound.phone]:
+        for phone in [tell.phone] if tell.phone else self._others(tell.account, inbound.phone):
             own = phone == inbound.phone
             sms += self.pen.compose(tell.text, phone, now=now, lang=lang if own else None, carrier=inbound.carrier,
                                     channel=inbound.channel, inbound=inbound.id, lane="live" if own else None)  # fmt: skip
             if tell.context and tell.until:
                 self.store.tell(phone, tell.context, tell.account, tell.ref, now, tell.until)
         return sms
+
+    def _others(self, account: str, phone: str) -> list[str]:
+        """The phones linked to an account, without this one."""
+        return [other for other in self.store.phones_of([account])[account] if other != phone]

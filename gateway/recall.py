@@ -72,29 +72,36 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
     """Everything the flows may need of each phone and of the numbers its hop is about."""
     phones = [hop.inbound.phone for hop in hops]
     named = [_named(hop) for hop in hops]
-    linked = store.linked(phones)
+    by_phone = store.linked(phones)
+    linked = [by_phone[phone] for phone in phones]
     readings = Readings(store.database)
-    readers = readings.readers(phones, [*set().union(*(one.accounts for one in named))], now)
+    perhaps = [hop.inbound.phone for hop in hops if hop.known.reads]
+    readers = readings.readers(perhaps, [*set().union(*(one.accounts for one in named))], now) if perhaps else {}
     for phone, one in zip(phones, named, strict=True):
         if phone in readers and readers[phone].next:
             one.accounts.add(readers[phone].next)
     staff = readings.staff([*set().union(*(one.staff for one in named))])
-    others = store.consumers([*set().union(*(one.accounts for one in named))])
+    own = [{consumer.account: consumer for consumer in one.consumers} for one in linked]
+    others = store.consumers([*set().union(*(one.accounts - mine.keys() for one, mine in zip(named, own, strict=True)))])
     feeders = store.feeders([*set().union(*(one.pins for one in named))])
-    known = [_known(linked.get(phone, ()), one.accounts, others) for phone, one in zip(phones, named, strict=True)]
+    known = [
+        mine | {account: others[account] for account in one.accounts & others.keys()}
+        for one, mine in zip(named, own, strict=True)
+    ]
     assets = [_assets(consumers, one.pins, feeders) for consumers, one in zip(known, named, strict=True)]
-    found = store.requests(
+    named_or_open = store.requests(
         phones, [*set().union(*known)], [*set().union(*assets)], [*set().union(*(one.tickets for one in named))]
     )
-    requests = _by_what_they_name(found)
-    reported = store.reported(phones) if any(request.asset for request in found) else {}
+    requests = _by_what_they_name(named_or_open)
+    reported = store.reported(phones) if any(request.asset for request in named_or_open) else {}
     return [
         Facts(
             now=now,
             channel=hop.inbound.channel,
             ticket=ticket(),
             policy=policy,
-            linked=linked.get(phone, ()),
+            linked=mine.consumers,
+            noted=mine.noted,
             known=consumers,
             requests=_requests((phone, *consumers, *about, *one.tickets), requests) if requests else (),
             feeders={pin: feeders[pin] for pin in one.pins},
@@ -106,14 +113,8 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
             reader=readers.get(phone),
             staff=staff,
         )
-        for hop, phone, one, consumers, about in zip(hops, phones, named, known, assets, strict=True)
+        for hop, phone, one, mine, consumers, about in zip(hops, phones, named, linked, known, assets, strict=True)
     ]
-
-
-def _known(linked: Sequence[Consumer], accounts: Iterable[str], others: Mapping[str, Consumer]) -> dict[str, Consumer]:
-    consumers = {consumer.account: consumer for consumer in linked}
-    consumers.update((account, others[account]) for account in accounts if account in others)
-    return consumers
 
 
 def _assets(consumers: Mapping[str, Consumer], pins: Iterable[str], feeders: Mapping[str, Sequence[Feeder]]) -> set[str]:

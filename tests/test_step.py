@@ -49,18 +49,21 @@ PHONE, OTHER = "+915550000002", "+915550000004"
 LIMITS = Limits("ussd", 160, 80, overhead=4)
 
 
-def consumer(account: str, *phones: str, **other: object) -> Consumer:
+def consumer(account: str, **other: object) -> Consumer:
     bill = Bill(account, "B1", date(2026, 5, 1), date(2026, 6, 5), 124_000, 124_000, previous=4210, present=4378, units=168)
     made = Consumer(account, Name("रमेश कुमार", "Ramesh Kumar"), f"SB{account}", "urban", "802101", "S1", "F1", "T101", 2000,
-                    bill=bill, payment=Payment(date(2026, 4, 28), 110_500, "R7001"), phones=phones)  # fmt: skip
+                    bill=bill, payment=Payment(date(2026, 4, 28), 110_500, "R7001"))  # fmt: skip
     return replace(made, **other)
 
 
 class Phone:
     """A phone and the little it needs of a world: facts as the hop would read them, effects that are kept."""
 
-    def __init__(self, *consumers: Consumer, channel: Channel = "ussd", lang: str = "hi-Latn") -> None:
-        self.consumers = {one.account: one for one in consumers}
+    def __init__(
+        self, *consumers: Consumer, strangers: Sequence[Consumer] = (), channel: Channel = "ussd", lang: str = "hi-Latn"
+    ) -> None:
+        self.consumers = {one.account: one for one in (*consumers, *strangers)}
+        self.linked = {one.account for one in consumers}
         self.requests: dict[str, Request] = {}
         self.contexts: list[Context] = []
         self.guesses = 0
@@ -78,7 +81,7 @@ class Phone:
             channel=self.channel,
             ticket=next(self.tickets),
             policy=POLICY,
-            linked=tuple(one for one in self.consumers.values() if PHONE in one.phones),
+            linked=tuple(one for one in self.consumers.values() if one.account in self.linked),
             known=self.consumers,
             requests=tuple(self.requests.values()),
             feeders={"802101": (Feeder("F1", Name("चरित्रवन", "Charitravan")), Feeder("F2", Name("", "Naya Bazar")))},
@@ -132,7 +135,7 @@ class Phone:
 
 @pytest.fixture
 def one() -> Phone:
-    return Phone(consumer("100000001", PHONE), consumer("100000009", OTHER))
+    return Phone(consumer("100000001"), strangers=[consumer("100000009")])
 
 
 # --- back and more ------------------------------------------------------------------------------------------------------
@@ -158,7 +161,7 @@ def test_back_from_the_first_screen_is_home(one: Phone) -> None:
 
 
 def test_more_and_back_turn_pages() -> None:
-    phone = Phone(consumer("100000001", PHONE), lang="hi")
+    phone = Phone(consumer("100000001"), lang="hi")
     first = phone.dial()
     assert len(phone.conversation.pages) > 1
     second = phone.press("9")
@@ -226,20 +229,20 @@ def test_wrong_and_not_linked_sound_alike(one: Phone) -> None:
 
 
 def test_the_option_shown_is_the_option_taken() -> None:
-    phone = Phone(consumer("100000001", PHONE), consumer("100000002", PHONE), consumer("100000003", PHONE))
+    phone = Phone(consumer("100000001"), consumer("100000002"), consumer("100000003"))
     phone.dial()
     phone.press("6")
     assert phone.at == "bill.pick"
-    phone.consumers["100000001"] = replace(phone.consumers["100000001"], phones=())  # unlinked in the meantime
+    phone.linked.remove("100000001")  # unlinked in the meantime
     phone.press("2")
     assert phone.conversation.place.answers["account"] == "100000002"
 
 
 def test_an_option_that_went_away_is_not_shown_but_asked_anew() -> None:
-    phone = Phone(consumer("100000001", PHONE), consumer("100000002", PHONE))
+    phone = Phone(consumer("100000001"), consumer("100000002"))
     phone.dial()
     phone.press("6")
-    phone.consumers["100000002"] = replace(phone.consumers["100000002"], phones=())
+    phone.linked.remove("100000002")
     phone.press("2")
     assert phone.turn.text is not None
     assert phone.turn.text.screen == "amount"  # no longer its own: what strangers see
@@ -247,10 +250,10 @@ def test_an_option_that_went_away_is_not_shown_but_asked_anew() -> None:
 
 def test_the_account_stays_the_one() -> None:
     """Another account is linked in the middle: what was begun is still about the first."""
-    phone = Phone(consumer("100000001", PHONE), consumer("100000009", OTHER))
+    phone = Phone(consumer("100000001"), strangers=[consumer("100000009")])
     phone.dial()
     phone.press("3", "2", "1")
-    phone.consumers["100000009"] = replace(phone.consumers["100000009"], phones=(OTHER, PHONE))
+    phone.linked.add("100000009")
     phone.press("4300", "1")
     assert [request.account for request in phone.requests.values()] == ["100000001"]
 
@@ -259,7 +262,7 @@ def test_a_bill_is_hidden_when_the_link_ends(one: Phone) -> None:
     one.dial()
     one.press("6")
     assert one.at == "bill.show"
-    one.consumers["100000001"] = replace(one.consumers["100000001"], phones=())
+    one.linked.remove("100000001")
     one.press("1")
     assert one.turn.text is not None
     assert one.turn.text.screen == "amount"
@@ -350,7 +353,7 @@ def test_type_ahead_files_nothing(one: Phone, inputs: list[str]) -> None:
 
 
 def test_type_ahead_waits_for_the_language() -> None:
-    phone = Phone(consumer("100000001", PHONE), lang="")
+    phone = Phone(consumer("100000001"), lang="")
     phone.dial("6")
     assert phone.at == "welcome.language"
     phone.press("2")
@@ -404,8 +407,8 @@ class Anybody(RuleBasedStateMachine):
             {}, {"bill": None}, {"balance": 8550, "balance_on": date(2026, 5, 24), "bill": None, "payment": None},
             {"transformer": ""}, {"transformer": "", "feeder": "", "load": 9000, "phases": 3}, {"payment": None},
         ]  # fmt: skip
-        mine = [consumer(f"10000000{n}", PHONE, **kinds[kind]) for n in range(1, accounts + 1)]
-        self.phone = Phone(*mine, consumer("100000009", OTHER, **kinds[kind]), lang=lang)
+        mine = [consumer(f"10000000{n}", **kinds[kind]) for n in range(1, accounts + 1)]
+        self.phone = Phone(*mine, strangers=[consumer("100000009", **kinds[kind])], lang=lang)
         self.phone.dial()
 
     @rule(key=KEYS)
@@ -433,8 +436,7 @@ class Anybody(RuleBasedStateMachine):
     @rule(account=st.sampled_from(["100000001", "100000002", "100000009"]), linked=st.booleans())
     def link_changes(self, account: str, linked: bool) -> None:
         if account in self.phone.consumers:
-            phones = (PHONE,) if linked else ()
-            self.phone.consumers[account] = replace(self.phone.consumers[account], phones=phones)
+            (self.phone.linked.add if linked else self.phone.linked.discard)(account)
 
     @rule(paid=st.sampled_from([0, 124_000, -5_000]))
     def bill_changes(self, paid: int) -> None:
@@ -503,7 +505,7 @@ TestAnybody.settings = settings(max_examples=150, stateful_step_count=40, deadli
 
 def test_every_keyword_enters_somewhere(one: Phone) -> None:
     for intent in INTENTS:
-        phone = Phone(consumer("100000001", PHONE))
+        phone = Phone(consumer("100000001"))
         phone.take([Said(raw=intent, intent=intent)])
         assert phone.page
 

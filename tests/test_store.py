@@ -47,7 +47,7 @@ from gateway.records import (
 from gateway.store import Conflict, Store, open_store
 from gateway.store import postgres as postgres_module
 from gateway.store.queue import Queue
-from gateway.store.sql import LANES, Outgoing, millis
+from gateway.store.sql import LANES, Linked, Outgoing, millis
 from tests import town
 from tests.conftest import BOTH_STORES
 from tests.postgres import Server
@@ -160,23 +160,23 @@ def test_conversations_and_answers_come_back_as_they_were_kept(store: Store) -> 
 @BOTH_STORES
 def test_accounts_of_phones_and_by_number(store: Store) -> None:
     linked = store.linked([ONE, TWO, NEW])
-    assert {phone: [c.account for c in of] for phone, of in linked.items()} == {
+    assert {phone: [c.account for c in of.consumers] for phone, of in linked.items()} == {
+        NEW: [],
         ONE: ["100000001"],
         TWO: ["100000002", "200000002"],
     }
-    consumer = linked[ONE][0]
+    consumer = linked[ONE].consumers[0]
     assert consumer == store.consumer("100000001")
     assert consumer.name == Name("रमेश कुमार", "Ramesh Kumar")
     assert consumer.bill is not None
     assert (consumer.bill.amount, consumer.bill.month, consumer.bill.free) == (124_000, date(2026, 5, 1), False)
     assert consumer.payment is not None
     assert consumer.payment.on == date(2026, 4, 28)
-    assert consumer.phones == (SON, ONE)
     prepaid = store.consumer("100000004")
     assert prepaid is not None
     assert (prepaid.balance, prepaid.balance_on, prepaid.bill) == (8550, date(2026, 5, 24), None)
     assert store.consumer("999999999") is None
-    assert sorted(store.phones_of("100000001")) == [ONE, SON]
+    assert store.phones_of(["100000001", "999999999"]) == {"100000001": sorted([ONE, SON]), "999999999": []}
     assert store.feeders(["802101", "000000"]) == {
         "802101": (Feeder("F1", Name("चरित्रवन", "Charitravan")), Feeder("F2", Name("नया बाजार", "Naya Bazar"))),
         "000000": (),
@@ -227,9 +227,9 @@ def test_a_second_open_request_on_the_same_thing_is_a_conflict(store: Store) -> 
 def test_links_guesses_and_muting(store: Store) -> None:
     keep(store, Link("100000002"), inbound(phone=NEW))
     keep(store, Link("100000002"), inbound(phone=NEW))
-    assert [c.account for c in store.linked([NEW])[NEW]] == ["100000002"]
+    assert [c.account for c in store.linked([NEW])[NEW].consumers] == ["100000002"]
     keep(store, Unlink("100000002", NEW), inbound(phone=TWO))
-    assert store.linked([NEW]) == {}
+    assert store.linked([NEW]) == {NEW: Linked()}
     with store.write([NEW]):
         store.keep_conversations([Conversation(NEW)], NOW)
     for _ in range(2):

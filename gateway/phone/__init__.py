@@ -171,12 +171,13 @@ class Exchange:
 
         store, words = self.gateway.store, request.query_params.get("q", "").strip()[:80]
         if words:
-            consumers = await asyncio.to_thread(store.search, words, 20)
+            consumers = {one.account: one for one in await asyncio.to_thread(store.search, words, 20)}
+            linked = await asyncio.to_thread(store.phones_of, list(consumers))
             return _json(
                 [
-                    {"phone": phone, "account": one.account, "hi": one.name.deva, "en": one.name.latin}
-                    for one in consumers
-                    for phone in one.phones
+                    {"phone": phone, "account": account, "hi": one.name.deva, "en": one.name.latin}
+                    for account, one in consumers.items()
+                    for phone in linked[account]
                 ]
             )
         found = await asyncio.to_thread(demo_phones, store)

@@ -241,13 +241,15 @@ class PostgreSQL:
         """Run a query and return its rows as tuples."""
         return self._read(_numbered(sql), values)
 
-    def rows_in(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def rows_in(self, sql: str, *values: Sequence[Any]) -> list[Any]:
         """The rows of a query for any number of values, which are one array, or of tuples of texts, which are one a column."""
-        if values and isinstance(values[0], tuple):
-            columns = [_array(column) for column in zip(*values, strict=True)]
+        if values[0] and isinstance(values[0][0], tuple):
+            columns = [_array(column) for column in zip(*values[0], strict=True)]
             arrays = ", ".join(f"${number}::text[]" for number in range(1, len(columns) + 1))
             return self._read(sql.replace("values ?*", f"select * from unnest({arrays})"), columns)
-        return self._read(sql.replace("in (?*)", "= any($1)"), (_array(values),))
+        for number in range(1, len(values) + 1):
+            sql = sql.replace("in (?*)", f"= any(${number})", 1)
+        return self._read(sql, [_array(some) for some in values])
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it touched."""

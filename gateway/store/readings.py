@@ -69,7 +69,11 @@ class Readings:
         sql = "select 1 from round where staff = ? and account = ?"
         here = frozenset(account for account in named if self._rows(sql, (staff, account)))
         following = first[0][0] if first else ""
-        return Reader(staff, section, here | ({following} if following else set()), total, total - left, following)
+        here |= {following} - {""}
+        phones: dict[str, frozenset[str]] = {}
+        for account, phone in self._rows_in("select account, phone from link where account in (?*)", list(here)):
+            phones[account] = phones.get(account, frozenset()) | {phone}
+        return Reader(staff, section, here, total, total - left, following, phones)
 
     def staff(self, numbers: Sequence[str]) -> dict[str, Name]:
         """The sections of those of these staff numbers that are ours."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -64,9 +64,9 @@ class Database(Protocol):
         """One transaction, in which nobody else writes for these phones (or whatever the keys name)."""
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
-    def rows_in(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """The rows of a query in which `in (?*)` stands for any number of values, or `values ?*` for any number of tuples;
-        none for none. A row may come twice."""
+    def rows_in(self, sql: str, *values: Sequence[Any]) -> list[Any]:
+        """The rows of a query in which each `in (?*)` stands for any number of values (one sequence for each of them), or
+        `values ?*` for any number of tuples; none for none. A row may come twice."""
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int: ...
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
@@ -111,12 +111,20 @@ def moment(kept: int) -> datetime:
 
 class Known(Struct, frozen=True):
     """What the store knows of a phone: its conversation, today's wrong guesses, whether it wants no information messages,
-    and until when something it was told may be answered."""
+    until when something it was told may be answered, and whether it may be a meter reader's."""
 
     conversation: Conversation
     guesses: int
     muted: bool
     told_until: int
+    reads: bool
+
+
+class Linked(NamedTuple):
+    """The accounts linked to a phone, oldest link first, and which of them were noted for it and not confirmed yet."""
+
+    consumers: tuple[Consumer, ...] = ()
+    noted: frozenset[str] = frozenset()
 
 
 class Outgoing(Struct, frozen=True):
@@ -155,13 +163,15 @@ _CONSUMER = """c.account, c.name_deva, c.name_latin, c.meter, c.area, c.pin, c.s
     left join payment p on p.account = c.account
         and p.paid_on = (select max(paid_on) from payment l where l.account = c.account)"""
 _LINKED = (
-    "select k.linked_at, k.phone, "
+    "select k.linked_at, k.confirmed, k.phone, "
     + _CONSUMER.format(source="link k join consumer c on c.account = k.account")
     + " where k.phone in (?*)"
 )
 _NAMED = "select " + _CONSUMER.format(source="consumer c") + " where c.account in (?*)"
-_REQUEST = "select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where "
-_OPEN = _REQUEST + "open = 1 and {} in (?*)"
+_REQUESTS = " union all ".join(
+    f"select ticket, service, state, filed, since, account, asset, phone, due, reports, details from request where {which} in (?*)"
+    for which in ("open = 1 and phone", "open = 1 and account", "open = 1 and asset", "ticket")
+)
 
 
 class Store:
@@ -198,13 +208,14 @@ class Store:
 
     def visit(self, phones: Sequence[str], today: date) -> dict[str, Known]:
         """Each phone's conversation and what is kept beside it; a new phone has an empty one."""
-        sql = "select phone, data, guesses, guess_day, muted, told_until from conversation where phone in (?*)"
+        sql = """select phone, data, guesses, guess_day, muted, told_until,
+                 exists (select 1 from reader r where r.phone = conversation.phone) from conversation where phone in (?*)"""
         day = today.isoformat()
         known = {
-            phone: Known(_conversation(data), guesses if guess_day == day else 0, bool(muted), told_until)
-            for phone, data, guesses, guess_day, muted, told_until in self._rows_in(sql, phones)
+            phone: Known(_conversation(data), guesses if guess_day == day else 0, bool(muted), told_until, bool(reads))
+            for phone, data, guesses, guess_day, muted, told_until, reads in self._rows_in(sql, phones)
         }
-        return {phone: known.get(phone) or Known(Conversation(phone), 0, False, 0) for phone in phones}
+        return {phone: known.get(phone) or Known(Conversation(phone), 0, False, 0, True) for phone in phones}
 
     def recall(self, phone: str, today: date) -> Known:
         """One phone's conversation and what is kept beside it."""
@@ -219,34 +230,24 @@ class Store:
         rows = self._rows_in(sql, hops)
         return {id_: Answer(page, bool(ends), screen, lang) for id_, page, ends, screen, lang in rows}
 
-    def linked(self, phones: Sequence[str]) -> dict[str, tuple[Consumer, ...]]:
-        """The accounts linked to each phone, oldest link first, each with its latest bill, last payment and phones."""
-        rows = sorted(self._rows_in(_LINKED, phones), key=itemgetter(0, 2))  # here, since most have one: the server sorts all
-        consumers = self._consumers([row[2:] for row in rows])
-        linked: dict[str, dict[str, Consumer]] = {}
-        for _, phone, account, *_ in rows:
-            linked.setdefault(phone, {})[account] = consumers[account]
-        return {phone: tuple(accounts.values()) for phone, accounts in linked.items()}
+    def linked(self, phones: Sequence[str]) -> dict[str, Linked]:
+        """What is linked to each phone, each account with its latest bill and last payment."""
+        rows = sorted(self._rows_in(_LINKED, phones), key=itemgetter(0, 3))  # here, since most have one: the server sorts all
+        linked: dict[str, dict[str, Consumer]] = {phone: {} for phone in phones}
+        noted: dict[str, set[str]] = {}
+        for _, confirmed, phone, *row in rows:
+            linked[phone][row[0]] = _consumer(row)
+            if not confirmed:
+                noted.setdefault(phone, set()).add(row[0])
+        return {phone: Linked(tuple(of.values()), frozenset(noted.get(phone, ()))) for phone, of in linked.items()}
 
     def consumers(self, accounts: Sequence[str]) -> dict[str, Consumer]:
         """Those of these accounts that exist."""
-        return self._consumers(self._rows_in(_NAMED, accounts)) if accounts else {}
+        return {row[0]: _consumer(row) for row in self._rows_in(_NAMED, accounts)} if accounts else {}
 
     def consumer(self, account: str) -> Consumer | None:
         """One account, or None."""
         return self.consumers([account]).get(account)
-
-    def _consumers(self, rows: Sequence[Sequence[Any]]) -> dict[str, Consumer]:
-        if not rows:
-            return {}
-        phones: dict[str, list[str]] = {row[0]: [] for row in rows}
-        noted: dict[str, tuple[str, ...]] = {}
-        sql = "select account, phone, confirmed from link where account in (?*) order by linked_at desc"
-        for account, phone, confirmed in self._rows_in(sql, list(phones)):
-            phones[account].append(phone)
-            if not confirmed:
-                noted[account] = (*noted.get(account, ()), phone)
-        return {row[0]: _consumer(row, tuple(phones[row[0]]), noted.get(row[0], ())) for row in rows}
 
     def feeders(self, pins: Sequence[str]) -> dict[str, tuple[Feeder, ...]]:
         """The feeders that serve each PIN code."""
@@ -262,9 +263,7 @@ class Store:
         self, phones: Sequence[str], accounts: Sequence[str], assets: Sequence[str], tickets: Sequence[str]
     ) -> list[Request]:
         """The open requests of phones, of accounts and about assets, and any named by ticket; the oldest first."""
-        asked = ((_OPEN.format("phone"), phones), (_OPEN.format("account"), accounts), (_OPEN.format("asset"), assets),
-                 (_REQUEST + "ticket in (?*)", tickets))  # fmt: skip
-        rows = {row[0]: row for sql, values in asked if values for row in self._rows_in(sql, values)}
+        rows = {row[0]: row for row in self._rows_in(_REQUESTS, phones, accounts, assets, tickets)}
         return sorted(map(_request, rows.values()), key=lambda request: request.filed)
 
     def reported(self, phones: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -285,9 +284,13 @@ class Store:
         rows = self._rows("select data from conversation where phone = ?", (phone,))
         return _conversation(rows[0][0]).lang if rows else ""
 
-    def phones_of(self, account: str) -> list[str]:
-        """The phones linked to an account."""
-        return [row[0] for row in self._rows("select phone from link where account = ?", (account,))]
+    def phones_of(self, accounts: Sequence[str]) -> dict[str, list[str]]:
+        """The phones linked to each account."""
+        phones: dict[str, list[str]] = {account: [] for account in accounts}
+        sql = "select account, phone from link where account in (?*) order by phone"
+        for account, phone in self._rows_in(sql, accounts):
+            phones[account].append(phone)
+        return phones
 
     # --- the hop: keep ----------------------------------------------------------------------------------------------
 
@@ -305,8 +308,14 @@ class Store:
                  answer.screen, answer.lang, answer.page, int(answer.ends), micros) for inbound, text, answer in answers]  # fmt: skip
         self.database.many(sql, rows)
 
+    def watch(self, begun: Sequence[Inbound], now: datetime) -> None:
+        """Services were begun in these sessions: whose session drops is told once how to go on."""
+        sql = """insert into watch (phone, carrier, session, at) values (?, ?, ?, ?)
+                 on conflict (phone) do update set carrier = excluded.carrier, session = excluded.session, at = excluded.at"""
+        self.database.many(sql, [(one.phone, one.carrier, one.session, millis(now)) for one in begun])
+
     def keep_effect(self, effect: Effect, inbound: Inbound, now: datetime) -> None:
-        """Carry out one effect (a Tell is rendered by the hop and goes through `enqueue`). Raises Conflict."""
+        """Carry out one effect (the hop renders a Tell, and has Take and Watch kept). Raises Conflict."""
         phone, at = inbound.phone, millis(now)
         match effect:
             case File():
@@ -358,11 +367,7 @@ class Store:
                 self.confirm(phone, account, now)
             case Claim(account):
                 self.clear_campaigns(account, now)
-            case Watch():
-                sql = """insert into watch (phone, carrier, session, at) values (?, ?, ?, ?)
-                         on conflict (phone) do update set carrier = excluded.carrier, session = excluded.session, at = excluded.at"""
-                self._run(sql, (phone, inbound.carrier, inbound.session, at))
-            case Tell() | Take():
+            case Tell() | Take() | Watch():
                 raise TypeError(f"a {type(effect).__name__} is not the store's")
 
     def _file(self, file: File, inbound: Inbound, at: int) -> None:
@@ -494,7 +499,7 @@ class Store:
         return int(self._rows(f"select count(*) from {table}")[0][0])
 
 
-def _consumer(row: Sequence[Any], phones: tuple[str, ...], noted: tuple[str, ...]) -> Consumer:
+def _consumer(row: Sequence[Any]) -> Consumer:
     account, deva, latin, meter, area, pin, section, feeder, transformer, load, phases, balance, balance_on = row[:13]
     paid_on, paid, receipt, number, month, due, *amounts, basis, free = row[13:]
     bill = None
@@ -507,8 +512,6 @@ def _consumer(row: Sequence[Any], phones: tuple[str, ...], noted: tuple[str, ...
         date.fromisoformat(balance_on) if balance_on else None,
         bill,
         Payment(date.fromisoformat(paid_on), paid, receipt) if paid_on else None,
-        phones,
-        noted,
     )  # fmt: skip
 
 

@@ -33,9 +33,17 @@ SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin
 _VALUES = re.compile(r"^\s*insert\b.*?\bvalues\s*(\([?, ]*\))", re.IGNORECASE | re.DOTALL)
 
 
-@lru_cache(maxsize=512)
-def _with_places(sql: str, places: int) -> str:
-    return sql.replace("(?*)", f"({', '.join('?' * places)})")
+def _filled(values: Sequence[Any]) -> list[Any]:
+    """The values, the last of them repeated until they are 1, 2, 4 ..., or none."""
+    filled = list(values)
+    return filled + filled[-1:] * ((1 << (len(filled) - 1).bit_length()) - len(filled) if filled else 0)
+
+
+@lru_cache(maxsize=4096)
+def _with_places(sql: str, *places: int) -> str:
+    for count in places:
+        sql = sql.replace("(?*)", f"({', '.join('?' * count)})", 1)
+    return sql
 
 
 @lru_cache(maxsize=64)
@@ -104,17 +112,16 @@ class SQLite:
         """Run a query and return its rows as tuples."""
         return self.connection.execute(sql, values).fetchall()
 
-    def rows_in(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def rows_in(self, sql: str, *values: Sequence[Any]) -> list[Any]:
         """The rows of a query for any number of values or tuples: as 1, 2, 4 ... places, so that few statements are made."""
         rows = []
-        for start in range(0, len(values), MOST_VALUES):
-            some = list(values[start : start + MOST_VALUES])
-            places = 1 << (len(some) - 1).bit_length()
-            some += some[-1:] * (places - len(some))
-            if isinstance(some[0], tuple):
-                rows += self.connection.execute(_with_tuples(sql, places, len(some[0])), list(chain(*some))).fetchall()
+        for start in range(0, max(map(len, values)), MOST_VALUES):
+            given = [_filled(some[start : start + MOST_VALUES]) for some in values]
+            if given[0] and isinstance(given[0][0], tuple):
+                (tuples,) = given
+                rows += self.connection.execute(_with_tuples(sql, len(tuples), len(tuples[0])), list(chain(*tuples))).fetchall()
             else:
-                rows += self.connection.execute(_with_places(sql, places), some).fetchall()
+                rows += self.connection.execute(_with_places(sql, *map(len, given)), list(chain(*given))).fetchall()
         return rows
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:

@@ -38,7 +38,7 @@ def main() -> None:
     messages: Counter[str] = Counter()
     parts: Counter[tuple[str, str]] = Counter()
     began = time.perf_counter()
-    for accounts in linked.values():
+    for accounts, _ in linked.values():
         for one in accounts:
             texts = []
             several = "_several" if len(accounts) > 1 else ""
