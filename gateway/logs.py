@@ -12,9 +12,11 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+import msgspec
 import structlog
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
 #: The innermost places of an exception that are named.
 PLACES = 8
 
@@ -24,11 +26,16 @@ def set_up(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True), places,
-            structlog.processors.JSONRenderer(),
+            _as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.BytesLogger(sys.stderr.buffer),
     )  # fmt: skip
+
+
+def _as_json(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
+    """The line, as bytes: half the time of text, and there is a line a hop."""
+    return _encode(event)
 
 
 def places(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
