@@ -6,7 +6,7 @@ from flows import account
 from flows.account import AboutAccount
 from flows.records import Args
 from flows.screens import account as account_number
-from flows.screens import ask, decide, end, goto, menu, reading, tell
+from flows.screens import ask, decide, end, goto, reading, tell
 
 #: What strangers may see only if the company shows them all of a bill.
 PRIVATE = frozenset({"none_yet", "show", "average", "free", "nothing_due", "prepaid", "reading", "payment", "payment_none"})
@@ -19,7 +19,7 @@ class BillFlow(AboutAccount):
     intents = {"BILL": "start", "PAY": "pay", "READING": "wrong_start"}
     screens = {
         "start": decide(),
-        "unlinked": menu("by_account", "link"),
+        "unlinked": ask(account_number, "link", field="account"),
         "to_link": goto("register"),
         "pick": account.SCREENS["pick"],
         "ca": ask(account_number, field="account"),
@@ -52,8 +52,8 @@ class BillFlow(AboutAccount):
         ("start",        "enter",        "check",         "is_linked"),
         ("start",        "enter",        "pick",          "has_several"),
         ("start",        "enter",        "unlinked"),
-        ("unlinked",     "by_account",   "ca"),
-        ("unlinked",     "link",         "to_link"),
+        ("unlinked",     "given",        "check"),
+        ("unlinked",     "link",         "to_link",       "",                "drop_account"),
         ("pick",         "account",      "check"),
         ("pick",         "other",        "ca",            "",                "drop_account"),
         ("ca",           "given",        "check"),

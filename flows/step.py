@@ -176,6 +176,8 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         if said.guesses and facts.channel == "sms" and not is_unfinished(place):
             return _unasked(_forget(conversation), said, facts)
         if screen.reader is None:
+            if (said.account or said.ticket) and not is_unfinished(place):
+                return _unasked(_forget(conversation), said, facts)  # a number that speaks for itself
             return _again(walk, Bad("option"))
         value = screen.reader(said, walk)
         if isinstance(value, Bad):
