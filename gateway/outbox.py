@@ -24,7 +24,7 @@ from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, 
 from gateway.store import Store
 from gateway.store.queue import Due, Queue
 from gateway.store.sql import LANES
-from gateway.throttle import Breaker, Bucket, Sending
+from gateway.throttle import Breaker, Pace, Sending
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Outbox:
         self._stand_ins = stand_ins
         self._clock = clock
         self._name = f"{carrier.name}-{random.getrandbits(32):08x}"
-        self._bucket = Bucket(rules.per_second)
+        self._pace = Pace(rules.per_second)
         self._breaker = Breaker()
         self._jobs: SimpleQueue[OutboundMessage | None] = SimpleQueue()
         self._done: SimpleQueue[Done] = SimpleQueue()
@@ -141,7 +141,8 @@ class Outbox:
 
     def _write(self, now: datetime, room: int) -> int:
         """Settle and take in one transaction, and act on it when it is durable; how many due messages were looked at."""
-        with self._store.write([key for one in self._unsettled for key in self._queue.touches(*one)]):
+        keys = [key for one in self._unsettled for key in self._queue.touches(*one)]
+        with self._store.write([*keys, self._queue.pace_of(self._carrier.name)] if room else keys):
             settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
             looked_at, taken = self._take(now, room) if room else (0, [])
             self._mirror(now)
@@ -150,7 +151,6 @@ class Outbox:
         self._unsettled.clear()
         for one in settled:
             _report(*one)
-        self._bucket.spend(len(taken))
         self._out += len(taken)
         for message in taken:
             self._jobs.put(message)
@@ -198,13 +198,15 @@ class Outbox:
 
     def _room(self, at: float) -> int:
         """How many may be handed out now."""
-        room = min(self._senders - self._out, self._bucket.level(at), MOST_AT_ONCE)
+        room = min(self._senders - self._out, MOST_AT_ONCE)
         trying = self._breaker.room(at, self._out)
         return room if trying is None else min(room, trying)
 
     def _take(self, now: datetime, room: int) -> tuple[int, list[OutboundMessage]]:
         """What is to be sent now, answers before notices before bulk, and how many messages were looked at for it."""
         taken: list[OutboundMessage] = []
+        paid, micros = self._queue.paid(self._carrier.name), round(now.timestamp() * 1e6)
+        room = min(room, self._pace.room(paid, micros))
         left = MOST_AT_ONCE
         stopped = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "template"}
         for lane in range(len(LANES)):
@@ -216,6 +218,8 @@ class Outbox:
                 ]
                 if len(found) < most:
                     break
+        if taken:
+            self._queue.pay(self._carrier.name, self._pace.pay(paid, micros, len(taken)))
         return MOST_AT_ONCE - left, taken
 
     def _most(self, lane: int, room: int, taken: int, now: datetime) -> int:

@@ -168,7 +168,7 @@ class Settings(BaseSettings):
         (), description='which carrier sends what, first fit first: ["bulk: mobileseva kannel", "*: kannel"] (gateway/routing.py)'
     )
     sends_per_second: Annotated[float, Field(gt=0)] = Field(
-        50, description="messages a second from a worker to a carrier; no limit is published (africastalking.md 7) [proposal]"
+        50, description="messages a second to a carrier from all workers; no limit is published (africastalking.md 7) [proposal]"
     )
     rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {}, description='another number a second for a carrier, as {"kannel": 20} [proposal]'

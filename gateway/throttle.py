@@ -1,20 +1,23 @@
 """How fast and when: a carrier's pace, what becomes of it in trouble, and the quiet hours.
 
-Pace and trouble go by a clock that nobody can set; the quiet hours by the wall.
+Trouble goes by a clock that nobody can set; the quiet hours go by the wall, and so does the pace, which several machines share.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from math import ceil
 
 from messages.catalogue import INDIA
 
 #: Failures in a row after which a carrier is left alone, and for how long: doubled each time it fails again.
 FAILURES = 5
 FIRST_REST, LONGEST_REST = 5.0, 300.0
-#: A bucket holds what this many seconds bring: a carrier's limit is meant by the second.
-BUCKET_SECONDS = 0.2
+#: One message, and what a fifth of a second brings, may go at once: a carrier's limit is meant by the second.
+AT_ONCE_MICROS = 200_000
+#: Clocks of two machines may differ by this much.
+SKEW_MICROS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +51,34 @@ class Sending:
         return end + timedelta(days=1) if overnight and late else end
 
 
-class Bucket:
-    """So many a second, and no more than a moment's worth at once."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """So many a second, and no more than a moment's worth at once, for all workers of a carrier together.
 
-    def __init__(self, per_second: float) -> None:
-        self._rate = per_second
-        self._most = max(1.0, per_second * BUCKET_SECONDS)
-        self._level = self._most
-        self._at = 0.0
+    They share one number, the time up to which sending is paid for, in microseconds; each message pays for its part of a
+    second. A time further ahead than can have been paid for is a wrong clock's, and counts for nothing.
+    """
 
-    def level(self, at: float) -> int:
+    per_second: float
+
+    @property
+    def _each(self) -> int:
+        return ceil(1e6 / self.per_second)
+
+    @property
+    def _most(self) -> int:
+        return self._each + AT_ONCE_MICROS
+
+    def _paid(self, paid: int, now: int) -> int:
+        return now if paid < now or paid > now + self._most + SKEW_MICROS else paid
+
+    def room(self, paid: int, now: int) -> int:
         """How many may go now."""
-        self._level = min(self._most, self._level + (at - self._at) * self._rate)
-        self._at = at
-        return int(self._level)
+        return max(0, now + self._most - self._paid(paid, now)) // self._each
 
-    def spend(self, count: int) -> None:
-        """They went."""
-        self._level -= count
+    def pay(self, paid: int, now: int, count: int) -> int:
+        """They go: up to when is paid for now."""
+        return self._paid(paid, now) + count * self._each
 
 
 class Breaker:

@@ -27,7 +27,7 @@ from gateway.records import Later, Never, OutboundMessage, Report, Sent, Unsure
 from gateway.settings import Settings
 from gateway.store.queue import Queue
 from gateway.store.sql import Outgoing, millis
-from gateway.throttle import Breaker, Bucket
+from gateway.throttle import Breaker, Pace
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
 from tests.emulators.africastalking import API_KEY, Emulator
@@ -482,15 +482,40 @@ def test_breaker() -> None:
     assert breaker.room(16, 3) is None
 
 
-def test_bucket() -> None:
-    bucket = Bucket(50)
-    sent, at = 0, 100.0
-    while at < 110:
-        level = bucket.level(at)
-        bucket.spend(level)
-        sent += level
-        at += 0.05
-    assert 490 <= sent <= 511
+@pytest.mark.parametrize("per_second", [0.5, 3, 50, 2000])
+def test_pace(per_second: float) -> None:
+    pace, paid, sent, at = Pace(per_second), 0, 0, 1_795_000_000_000_000
+    for _ in range(100):
+        at += 100_000
+        room = pace.room(paid, at)
+        paid = pace.pay(paid, at, room)
+        sent += room
+        assert pace.room(paid, at) == 0
+    assert per_second * 10 - 1 <= sent <= per_second * 10.2 + 1
+    assert pace.room(paid, at - 3_600_000_000) == int(per_second / 5 + 1), "the clock was set back an hour"
+
+
+@BOTH_STORES
+def test_workers_of_a_carrier_share_its_pace(post: Post) -> None:
+    for number in range(60):
+        post.put(f"text {number}", f"+9155500001{number:02d}", due_at=post.clock() - timedelta(days=1))
+    workers = [post.outbox(per_second=50.0) for _ in range(3)]
+    for worker in workers:
+        worker._senders = 100  # none are at work
+
+    def taken() -> int:
+        for worker in workers:
+            worker.turn()
+        return post.states().count("sending")
+
+    assert taken() == 11, "one, and as many as a fifth of a second brings"
+    assert taken() == 11
+    post.clock.wait(timedelta(seconds=0.1))
+    assert taken() == 16
+    post.clock.wait(timedelta(seconds=10))
+    assert taken() == 27, "what was not used is not saved up"
+    post.clock.wait(timedelta(hours=-1))
+    assert taken() == 38
 
 
 def test_each_carrier_has_its_pace(settings: Settings) -> None:

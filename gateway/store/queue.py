@@ -242,7 +242,22 @@ class Queue:
             for carrier, lane, count, first in self._rows(sql, (millis(now),))
         ]
 
-    # --- pace of bulk -----------------------------------------------------------------------------------------------
+    # --- pace -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def pace_of(carrier: str) -> str:
+        """What must be had to oneself to take messages for a carrier, so that its workers share one pace."""
+        return f"pace/{carrier}"
+
+    def paid(self, carrier: str) -> int:
+        """Up to when sending to a carrier is paid for, in microseconds."""
+        rows = self._rows("select paid from carrier_pace where carrier = ?", (carrier,))
+        return int(rows[0][0]) if rows else 0
+
+    def pay(self, carrier: str, paid: int) -> None:
+        """It is paid for up to then."""
+        sql = "insert into carrier_pace values (?, ?) on conflict (carrier) do update set paid = excluded.paid"
+        self._run(sql, (carrier, paid))
 
     def last_slot(self, feeder: str) -> datetime | None:
         """When the latest bulk message to a feeder's people is due."""

@@ -129,6 +129,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             """create table spent (hour bigint not null, carrier text not null, messages bigint not null, parts bigint not null,
                primary key (hour, carrier))""",
             "create table pace (feeder text primary key, due_at bigint not null)",
+            "create table carrier_pace (carrier text primary key, paid bigint not null)",
             "create table inbox_mark (carrier text primary key, last_id text not null, at bigint not null)",
         ),
     ),
