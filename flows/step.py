@@ -87,7 +87,7 @@ def _no_account(turn: Turn) -> Turn:
 
 def _missed(conversation: Conversation, facts: Facts) -> Turn:
     """A missed call asks for the bill; a service half done is not disturbed by it."""
-    if not is_unfinished(conversation.place) or not facts.linked:
+    if not is_unfinished(conversation.place) or not facts.linked or facts.linked[0].account in facts.noted:
         return _hear(_forget(conversation), Said(intent="BILL"), facts)
     turn = _enter(_forget(conversation), Place("bill", "start", {"account": facts.linked[0].account}), facts, Said())
     return Turn(conversation, replace(turn.text, options=()) if turn.text else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,14 +16,16 @@ from typing import Literal
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from gateway.app import assemble, make_app
+from gateway.carriers.phone import SLOW_PAGE
 from gateway.demo import build_town, demo_phones
 from gateway.hop import now_utc
 from gateway.phone import page_words
 from gateway.settings import load
-from tests.browser import Open, chromium, is_hop, served, windows
+from gateway.store import Store
+from tests.browser import PATIENCE, Open, chromium, is_hop, served, windows
 
 CODE = "*384*1912#"
 JSON = {"content-type": "application/json"}
@@ -41,14 +44,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     name = gateway.store.consumer(next(one.account for one in demo_phones(gateway.store) if one.label == "one"))
     assert name
     with served(make_app(gateway, send=True)) as url:
-        yield Site(f"{url}/phone/", phones, name.name.latin)
+        yield Site(f"{url}/phone/", phones, name.name.latin, gateway.store)
 
 
 class Site:
     """Where the page is, the demo phones by label, and the name of the consumer behind the phone `one`."""
 
-    def __init__(self, url: str, phones: dict[str, str], name: str) -> None:
-        self.url, self.phones, self.name = url, phones, name
+    def __init__(self, url: str, phones: dict[str, str], name: str, store: Store) -> None:
+        self.url, self.phones, self.name, self.store = url, phones, name, store
+
+    def written(self, label: str) -> int:
+        """How many messages to a phone have been written down."""
+        ((count,),) = self.store.database.rows("select count(*) from outbox where phone = ?", (self.phones[label],))
+        return int(count)
 
     def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> httpx2.Response:
         return httpx2.post(f"{self.url}api/{path}", content=json.dumps(body), headers={**JSON, **(headers or {})})
@@ -122,7 +130,7 @@ def test_a_ticket_in_hindi_by_keyboard_alone(opened: Open) -> None:
     expect(page.locator("#answer")).to_be_hidden()
     assert re.search(r"\b[1-9]\d{7}\b", page.locator("#page").inner_text())
     page.keyboard.press("Enter")
-    expect(page.locator("[data-mode=idle]")).to_be_visible()
+    expect(page.locator("[data-mode=ussd]")).to_be_hidden()
 
 
 def test_a_ticket_by_mouse_alone(opened: Open) -> None:
@@ -135,12 +143,13 @@ def test_a_ticket_by_mouse_alone(opened: Open) -> None:
         clicked(page, "1", last="select")
     assert re.search(r"\b[1-9]\d{7}\b", page.locator("#page").inner_text())
     page.click('[data-key="red"]')
-    expect(page.locator("[data-mode=idle]")).to_be_visible()
+    expect(page.locator("[data-mode=ussd]")).to_be_hidden()
 
 
 def test_a_message_is_answered_into_the_inbox(opened: Open) -> None:
     page = opened("prepaid")
     page.click("[data-sms=BIL]")
+    expect(page.locator("#list button")).to_have_count(2)  # what is kept of it, and the answer
     expect(page.locator("#note")).to_have_text("नया संदेश")
     page.keyboard.press("Enter")
     expect(page.locator("#message")).to_be_visible()
@@ -154,7 +163,7 @@ def test_a_message_is_answered_into_the_inbox(opened: Open) -> None:
     expect(page.locator("#arrived")).to_contain_text("से. में")
 
 
-def test_the_last_hop_again_is_the_same_answer(opened: Open) -> None:
+def test_the_last_hop_again_is_the_same_answer(opened: Open, site: Site) -> None:
     page = opened("free")
     home(page, typed)
     shown = page.locator("#page").inner_text()
@@ -166,11 +175,10 @@ def test_the_last_hop_again_is_the_same_answer(opened: Open) -> None:
     expect(page.locator("#note")).to_have_text("नया संदेश")
     page.click('[data-key="left"]')
     page.click('[data-key="right"]')
-    came = page.locator("#list button").count()
+    written = site.written("free")
     page.click("#repeat")
     expect(page.locator("#same")).to_have_text("हाँ")
-    page.wait_for_timeout(1500)
-    assert page.locator("#list button").count() == came
+    assert site.written("free") == written
 
 
 def test_hung_up_in_the_middle_it_goes_on(opened: Open) -> None:
@@ -180,33 +188,43 @@ def test_hung_up_in_the_middle_it_goes_on(opened: Open) -> None:
     typed(page, "1")
     where = page.locator("#place").inner_text()
     page.click("#drop")
-    expect(page.locator("#note")).to_have_text(page_words()["hi"]["network_session"])
-    page.keyboard.press("Enter")
+    words = page_words()["hi"]  # the message that it is unfinished may be here already
+    expect(page.locator("#note")).to_have_text(re.compile(f"{words['network_session']}|{words['new_message']}"))
+    page.keyboard.press("Escape")
     typed(page, CODE)
     on_screen(page, "menu.unfinished")
     typed(page, "1")
     assert page.locator("#place").inner_text() == where
 
 
-def test_a_slow_carrier(opened: Open) -> None:
+def test_a_slow_carrier(opened: Open, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.carriers.phone.SLOW_MESSAGE", PATIENCE / 1000)  # until the button is pressed again
     page = opened("arrears")
-    page.click("#slow")
-    expect(page.locator("#slow")).to_have_attribute("aria-pressed", "true")
-    page.keyboard.type(CODE)
-    page.keyboard.press("Enter")
-    expect(page.locator("[data-mode=wait]")).to_be_visible()
-    page.wait_for_timeout(600)
-    expect(page.locator("[data-mode=wait]")).to_be_visible()
-    page.keyboard.press("Escape")  # hung up on: the late page is not shown
-    expect(page.locator("#hops tr")).to_have_count(1)
-    expect(page.locator("[data-mode=idle]")).to_be_visible()
-    page.click("[data-sms=BIL]")
-    expect(page.locator("#arrived")).to_have_text("रास्ते में…")
-    page.wait_for_timeout(1200)
-    expect(page.locator("#note")).to_have_text(page_words()["hi"]["sent"])
-    page.click("#slow")  # what was held up comes at once
-    expect(page.locator("#slow")).to_have_attribute("aria-pressed", "false")
-    expect(page.locator("#note")).to_have_text("नया संदेश", timeout=3000)
+    held: list[Route] = []
+    page.route("**/api/dial", lambda route: held.append(route))
+    try:
+        page.click("#slow")
+        expect(page.locator("#slow")).to_have_attribute("aria-pressed", "true")
+        page.keyboard.type(CODE)
+        page.keyboard.press("Enter")
+        while not held:
+            page.wait_for_timeout(10)
+        expect(page.locator("[data-mode=wait]")).to_be_visible()
+        page.keyboard.press("Escape")
+        began = time.monotonic()
+        with page.expect_response(is_hop):
+            held[0].continue_()
+        assert time.monotonic() - began >= SLOW_PAGE
+        expect(page.locator("#hops tr")).to_have_count(1)
+        expect(page.locator("[data-mode=idle]")).to_be_visible()  # hung up on: the late page is not shown
+        page.click("[data-sms=BIL]")
+        expect(page.locator("#note")).to_have_text(page_words()["hi"]["sent"])
+        expect(page.locator("#arrived")).to_have_text("रास्ते में…")
+        page.click("#slow")  # what was held up comes at once
+        expect(page.locator("#slow")).to_have_attribute("aria-pressed", "false")
+        expect(page.locator("#note")).to_have_text("नया संदेश")
+    finally:
+        site.post("slow", {"on": False})
 
 
 def test_what_the_network_refuses(opened: Open) -> None:
@@ -231,6 +249,7 @@ def test_anybody_is_found_by_name(opened: Open, site: Site) -> None:
     page.click('[data-key="*"]')
     page.keyboard.type("12")  # the phone was taken in hand: it is typed on
     expect(page.locator("#number")).to_have_text("*12")
+    expect(page.locator("body")).to_have_attribute("data-ready", page.locator("#who").input_value())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -276,8 +295,10 @@ def test_both_languages_have_every_word(opened: Open, site: Site) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "en")
     page.click("nav a[lang=hi]")
     expect(page.locator("h1")).to_have_text(words["hi"]["title"])
+    page.wait_for_selector("body[data-ready]")
     page.goto(site.url)  # remembered
     expect(page.locator("html")).to_have_attribute("lang", "hi")
+    page.wait_for_selector("body[data-ready]")
 
 
 def test_no_other_site_reaches_it(site: Site) -> None:
@@ -322,6 +343,6 @@ def test_the_picture(opened: Open, tmp_path: Path) -> None:
     for answer in ("1", "0"):
         typed(page, answer)
     picture = Path(os.environ.get("PICTURE", tmp_path / "phone-hi.png"))
-    page.wait_for_timeout(400)  # the last key is up again
+    expect(page.locator(".key.down")).to_have_count(0)
     page.screenshot(path=picture)
     assert picture.stat().st_size < 200_000

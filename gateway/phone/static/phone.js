@@ -16,6 +16,8 @@ let messages = new Map();
 let unread = new Set();
 let reading = 0;
 let sentAt = 0; // when the message left whose answer is awaited
+let arrived = ""; // how long that answer took, as it is said
+let hungUp = Promise.resolve(); // the network hears of the end of a session before it hears anything else
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const make = (tag, text, className) => Object.assign(document.createElement(tag), { textContent: text, className: className ?? "" });
@@ -33,8 +35,11 @@ async function hop(path, body, busy) {
   const mine = ++turn;
   $("busy").textContent = busy;
   show("wait");
+  sentAt = performance.now(); // the answer to a message may be here before its own hop is
+  arrived = words.on_its_way;
   let came;
   try {
+    await hungUp;
     came = await ask(path, body);
   } catch {
     came = { network: "down" };
@@ -48,8 +53,8 @@ async function hop(path, body, busy) {
     if (came.live) showPage(came);
     else note(words.network_session);
   } else {
-    sentAt = performance.now();
-    note(came.hop.channel === "missed" ? words.missed : words.sent);
+    if (sentAt) note(came.hop.channel === "missed" ? words.missed : words.sent);
+    else newMessage();
     poll();
   }
 }
@@ -83,7 +88,7 @@ function send() {
 
 function hangUp() {
   turn++;
-  if (session || mode === "wait") ask("hangup", { phone }).catch(() => {});
+  if (session || mode === "wait") hungUp = ask("hangup", { phone }).catch(() => {});
   session = "";
   ends = false;
 }
@@ -154,6 +159,7 @@ const time = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit",
 
 function drawInbox() {
   const list = [...messages.values()].sort((a, b) => b.id - a.id);
+  const chosen = document.activeElement?.dataset.message;
   $("list").replaceChildren(
     ...list.map((message) => {
       const item = make("button", "", unread.has(message.id) ? "unread" : "");
@@ -167,6 +173,7 @@ function drawInbox() {
       return row;
     }),
   );
+  if (chosen) document.querySelector(`[data-message="${chosen}"]`)?.focus({ preventScroll: true });
   $("none").hidden = list.length > 0;
   $("count").textContent = unread.size ? `${unread.size} / ${list.length}` : list.length || "";
   $("envelope").hidden = !unread.size;
@@ -294,11 +301,15 @@ document.addEventListener("keydown", (event) => {
 
 // --- the inbox --------------------------------------------------------------------------------------------------------
 
-let polling = false;
+let polling; // the look that is under way
 
-async function poll(first = false) {
-  if (polling || !phone) return;
-  polling = true;
+function poll(first = false) {
+  if (!first && !document.body.dataset.ready) return;
+  polling ??= look(first).finally(() => (polling = undefined));
+  return polling;
+}
+
+async function look(first) {
   const whose = phone;
   try {
     // messages leave side by side, so one with a smaller number may come later: look back a little
@@ -308,26 +319,28 @@ async function poll(first = false) {
       if (whose !== phone) return;
       const fresh = rows.filter((row) => !messages.has(row.id));
       for (const row of fresh) messages.set(row.id, row);
+      if (!first) for (const row of fresh) unread.add(row.id);
+      if (fresh.length) drawInbox();
       more = rows.length === 50;
       after = Math.max(after, ...rows.map((row) => row.id));
       if (!first && fresh.length) arrive(fresh);
     }
-    drawInbox();
   } catch {
     // the server is away: the next look will tell
-  } finally {
-    polling = false;
   }
 }
 
 function arrive(fresh) {
-  for (const row of fresh) unread.add(row.id);
   if (sentAt) {
     const seconds = ((performance.now() - sentAt) / 1000).toFixed(2);
     sentAt = 0;
-    $("arrived").textContent = fill(words.arrived_after, { seconds });
+    $("arrived").textContent = arrived = fill(words.arrived_after, { seconds });
   }
-  if (mode === "idle" || mode === "note") note(words.new_message, () => openMessage(fresh.at(-1).id));
+  if (mode === "idle" || mode === "note") newMessage();
+}
+
+function newMessage() {
+  note(words.new_message, () => openMessage(Math.max(...unread)));
 }
 
 setInterval(() => document.hidden || poll(), 1000);
@@ -365,7 +378,7 @@ function drawStrip(strip) {
     row("same", last.again);
     $("same").textContent = last.same ? words.yes : words.no;
     row("arrived", last.channel !== "ussd" && !last.again);
-    $("arrived").textContent = words.on_its_way;
+    $("arrived").textContent = arrived;
   }
   $("place").replaceChildren(strip.at ? screenName(`${strip.flow}.${strip.at}`) : words.nowhere);
   $("lang").textContent = words[`lang_${strip.lang || "none"}`];
@@ -422,6 +435,7 @@ $("slow").addEventListener("click", async () => {
 
 async function take(number) {
   hangUp();
+  delete document.body.dataset.ready;
   phone = number;
   sessionStorage.setItem("phone", number);
   messages = new Map();
@@ -429,9 +443,12 @@ async function take(number) {
   sentAt = 0;
   idle();
   drawInbox();
-  drawStrip(await ask(`strip?phone=${encodeURIComponent(number)}`));
+  const strip = await ask(`strip?phone=${encodeURIComponent(number)}`);
+  await polling; // the look into the inbox of the phone before
+  if (number !== phone) return; // another one was taken meanwhile
+  drawStrip(strip);
   await poll(true);
-  document.body.dataset.ready = number;
+  document.body.dataset.ready = phone;
 }
 
 function option(number, label) {
