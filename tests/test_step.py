@@ -15,6 +15,7 @@ from flows import FLOWS, INTENTS
 from flows.records import (
     Bill,
     Channel,
+    Confirm,
     Consumer,
     Context,
     Conversation,
@@ -30,6 +31,7 @@ from flows.records import (
     Said,
     Text,
     Turn,
+    Unlink,
     replace,
 )
 from flows.screens import INDEX, number_of
@@ -64,6 +66,7 @@ class Phone:
     ) -> None:
         self.consumers = {one.account: one for one in (*consumers, *strangers)}
         self.linked = {one.account for one in consumers}
+        self.noted = set[str]()
         self.requests: dict[str, Request] = {}
         self.contexts: list[Context] = []
         self.guesses = 0
@@ -82,6 +85,7 @@ class Phone:
             ticket=next(self.tickets),
             policy=POLICY,
             linked=tuple(one for one in self.consumers.values() if one.account in self.linked),
+            noted=frozenset(self.noted & self.linked),
             known=self.consumers,
             requests=tuple(self.requests.values()),
             feeders={"802101": (Feeder("F1", Name("चरित्रवन", "Charitravan")), Feeder("F2", Name("", "Naya Bazar")))},
@@ -121,6 +125,10 @@ class Phone:
                 case File():
                     self.requests[effect.ticket] = Request(effect.ticket, effect.service, "submitted", self.now, self.now,
                                                            effect.account, effect.asset, PHONE, effect.due)  # fmt: skip
+                case Confirm():
+                    self.noted.discard(effect.account)
+                case Unlink():
+                    self.linked.discard(effect.account)
                 case Guess():
                     self.guesses += 1
                 case Mute():
@@ -136,6 +144,38 @@ class Phone:
 @pytest.fixture
 def one() -> Phone:
     return Phone(consumer("100000001"), strangers=[consumer("100000009")])
+
+
+# --- a phone that a meter reader noted ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", ["BIL", "BIL 100000001", "READING GALAT", "APNI READING", "NAAM BADALNA", "METER", "KATWANA", "JODO 100000001"]
+)
+def test_who_was_noted_is_asked_once(one: Phone, words: str) -> None:
+    one.noted.add("100000001")
+    one.text(words)
+    assert one.at == "noted.ask"
+    one.text("haan")
+    assert not one.noted
+    assert one.turn.text is not None
+    assert one.turn.text.flow != "menu"  # on to what was wanted
+    one.text(words)
+    assert one.at != "noted.ask"
+
+
+def test_who_was_wrongly_noted_is_let_go(one: Phone) -> None:
+    one.noted.add("100000001")
+    one.dial("6")
+    one.press("2")
+    assert not one.linked
+    assert "1,240" not in one.page
+
+
+def test_danger_does_not_wait_for_whose_it_is(one: Phone) -> None:
+    one.noted.add("100000001")
+    one.dial("5")
+    assert one.at == "transformer.seen"
 
 
 # --- back and more ------------------------------------------------------------------------------------------------------
@@ -401,14 +441,16 @@ KEYS = st.one_of(
 class Anybody(RuleBasedStateMachine):
     """Somebody presses, dials and writes anything, while the world changes under them."""
 
-    @initialize(accounts=st.integers(0, 3), lang=st.sampled_from(["", "hi", "hi-Latn", "en"]), kind=st.integers(0, 5))
-    def begin(self, accounts: int, lang: str, kind: int) -> None:
+    @initialize(accounts=st.integers(0, 3), lang=st.sampled_from(["", "hi", "hi-Latn", "en"]), kind=st.integers(0, 5),
+                noted=st.booleans())  # fmt: skip
+    def begin(self, accounts: int, lang: str, kind: int, noted: bool) -> None:
         kinds: list[dict[str, object]] = [
             {}, {"bill": None}, {"balance": 8550, "balance_on": date(2026, 5, 24), "bill": None, "payment": None},
             {"transformer": ""}, {"transformer": "", "feeder": "", "load": 9000, "phases": 3}, {"payment": None},
         ]  # fmt: skip
         mine = [consumer(f"10000000{n}", **kinds[kind]) for n in range(1, accounts + 1)]
         self.phone = Phone(*mine, strangers=[consumer("100000009", **kinds[kind])], lang=lang)
+        self.phone.noted |= {"100000001"} if noted else set()
         self.phone.dial()
 
     @rule(key=KEYS)
@@ -483,6 +525,12 @@ class Anybody(RuleBasedStateMachine):
             for index in range(len(text.options)):
                 assert INDEX[number_of(index)] == index
         assert not any(isinstance(effect, File) and effect.service not in phone_services() for effect in phone.turn.effects)
+
+    @invariant()
+    def no_amount_of_who_was_only_noted(self) -> None:
+        text, place = self.phone.turn.text, self.phone.conversation.place
+        if text and {"amount", "balance", "dues", "arrears"} & text.args.keys():
+            assert text.args.get("account", place.answers.get("account")) not in self.phone.noted & self.phone.linked
 
     @invariant()
     def home_is_never_far(self) -> None:
