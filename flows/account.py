@@ -38,12 +38,14 @@ def rows(then: str) -> Sequence[Rule]:
 class AboutAccount(Flow):
     """A flow about one connection."""
 
-    private = True
-
     def arrived(self) -> None:
         """The phone's only account is kept as answered: it stays the one though links change in the meantime."""
         if self.screens[self.state].field != "account" and "elsewhere" not in self.answers and self.consumer:
             self.answers.setdefault("account", self.consumer.account)
+
+    def is_private(self) -> bool:
+        """All of it."""
+        return True
 
     def is_named(self) -> bool:
         """Whether the message named an account that exists."""

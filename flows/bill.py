@@ -94,6 +94,10 @@ class BillFlow(AboutAccount):
         ("wrong_reading", "given",       "done",          "",                "file"),
     )  # fmt: skip
 
+    def is_private(self) -> bool:
+        """Where to pay is no secret."""
+        return self.state != "pay"
+
     def is_barred(self) -> bool:
         """The link ended while the bill was looked at: what it shows now is what a stranger sees."""
         return self.state in PRIVATE and not self.is_linked() and self.facts.policy.bill_to_unlinked != "full"

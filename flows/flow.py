@@ -60,8 +60,6 @@ class Flow:
     files: ClassVar[bool] = False
     #: Whether it only interrupts: the question open before it stays open.
     aside: ClassVar[bool] = False
-    #: Whether what it shows of a connection, or does to it, is for its own people: a phone that was only noted is asked first.
-    private: ClassVar[bool] = False
     screens: ClassVar[Mapping[str, Screen]] = {}
     rules: ClassVar[Sequence[Rule]] = ()
     machine: ClassVar[Machine]
@@ -103,6 +101,10 @@ class Flow:
 
     def arrived(self) -> None:
         """What a flow keeps when it stops at a screen."""
+
+    def is_private(self) -> bool:
+        """Whether what stands here of a connection is for its own people: a phone that was only noted is asked first."""
+        return False
 
     def is_barred(self) -> bool:
         """Whether what stands here may not be seen by this phone any more."""

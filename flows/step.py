@@ -319,7 +319,7 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
         else:
             break
     walk.arrived()
-    if walk.private and _is_only_noted(walk):
+    if walk.is_private() and _is_only_noted(walk):
         return _ask_first(walk)
     if came_from:
         trail = walk.trail

@@ -30,7 +30,6 @@ class Transformer(AboutAccount):
     """One failure darkens fifty houses: the first report opens the request, every other one joins it. Danger comes first."""
 
     name = "transformer"
-    private = False  # nothing of the account is shown, and danger does not wait
     intents = {"TRANS": "start"}
     files = True
     screens = {
@@ -73,6 +72,10 @@ class Transformer(AboutAccount):
         ("file",         "enter",                  "joined",       "is_reported",   "join"),
         ("file",         "enter",                  "done",         "",              "file"),
     )  # fmt: skip
+
+    def is_private(self) -> bool:
+        """Nothing of the account is shown, and danger does not wait."""
+        return False
 
     def has_pin(self) -> bool:
         """Whether the message named a PIN code with known feeders; it is taken as answered."""

@@ -172,10 +172,12 @@ def test_who_was_wrongly_noted_is_let_go(one: Phone) -> None:
     assert "1,240" not in one.page
 
 
-def test_danger_does_not_wait_for_whose_it_is(one: Phone) -> None:
+def test_danger_does_not_wait_for_whose_it_is_nor_does_where_to_pay(one: Phone) -> None:
     one.noted.add("100000001")
     one.dial("5")
     assert one.at == "transformer.seen"
+    one.text("PAY")
+    assert one.at == "bill.pay"
 
 
 # --- back and more ------------------------------------------------------------------------------------------------------
