@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.metrics import Kept
 from gateway.store import Store
+from gateway.upkeep import disk_is_full
 
 log = structlog.get_logger()
 
@@ -20,7 +21,11 @@ READY_WITHIN = 2.0
 
 
 def outside_routes(store: Store) -> list[BaseRoute]:
-    """/healthz: the process lives (else restart it); /readyz: it can serve (else send nobody here); /metrics."""
+    """/healthz: the process lives (else restart it); /readyz: it can serve (else send people to another machine); /metrics.
+
+    A full disk is said by /readyz, but is no reason to send nobody here: it is the database's, so every machine's, and who comes
+    reads "try again shortly" in their own language, which a load balancer with nobody behind it could not say.
+    """
     kept = CollectorRegistry()
     kept.register(Kept(store))
 
@@ -33,7 +38,7 @@ def outside_routes(store: Store) -> list[BaseRoute]:
         except Exception as error:
             log.error("not.ready", error=type(error).__name__)
             return PlainTextResponse("the database does not answer\n", 503)
-        return PlainTextResponse("ok\n")
+        return PlainTextResponse("the disk is full: people are told to try again\n" if disk_is_full(store) else "ok\n")
 
     async def metrics(request: Request) -> Response:
         try:

@@ -30,6 +30,12 @@ ONCE_A_NIGHT_MILLIS = 12 * 3_600_000
 FULL_BYTES = 2_000_000
 
 
+def disk_is_full(store: Store) -> bool:
+    """Whether hops can hardly be kept any more. The disk of a PostgreSQL is not ours to see."""
+    database = store.database
+    return isinstance(database, SQLite) and shutil.disk_usage(Path(database.path).parent).free < FULL_BYTES
+
+
 class Upkeep:
     """Runs beside the outbox in a thread of its own. Sizes are bytes; without a `low` the disk is not looked at."""
 

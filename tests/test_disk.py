@@ -78,10 +78,13 @@ def test_full_and_free_again(small: Gateway, disk: Path) -> None:
         kept = small.store.database.rows("select count(*) from inbound where channel = 'sms'")[0][0]
         assert kept == 1 + sum(status == 200 for _, status in told)
         assert check(small.store, town.BEGIN) == [], "reading goes on, and nothing is half done"
+        ready = web.get("/readyz")
+        assert (ready.status_code, ready.text) == (200, "the disk is full: people are told to try again\n")
 
         ballast.unlink()
         began = time.monotonic()
         assert bring(1000) == ("page", 200)
+        assert web.get("/readyz").text == "ok\n"
         assert time.monotonic() - began < 10
         assert [bring(number) for number in range(1, 60)] == [("page", 200)] * 59, "what was refused is taken when it comes again"
         assert check(small.store, town.BEGIN) == []
