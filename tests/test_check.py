@@ -80,6 +80,15 @@ def test_every_invariant_has_been_seen_broken() -> None:
     assert {invariant.name for invariant in INVARIANTS} <= set(DAMAGE)
 
 
+def test_no_invariant_looks_through_a_whole_table_for_every_row_of_another(store: Store) -> None:
+    """A million hops are to take seconds: with one such join they would take hours."""
+    lists = dict.fromkeys(("filing", "joining", "closed", "states"), "''")
+    for invariant in INVARIANTS:
+        sql = invariant.sql.format(lanes=2, stuck=0, first="(select min(at) from inbound)", **lists)
+        plan = [row[-1] for row in store.database.rows(f"explain query plan {sql}", (0,) * sql.count("?"))]
+        assert not [step for step in plan if step.startswith("SCAN") and "JOIN" in step], (invariant.name, plan)
+
+
 def test_the_command_ends_with_the_verdict(store: Store) -> None:
     command = check_command(lambda: store)
     good = CliRunner().invoke(command)

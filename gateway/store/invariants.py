@@ -72,7 +72,7 @@ INVARIANTS = (
     Invariant(
         "request.source",
         "the request has no source: the inbound that filed it is not kept",
-        """select r.ticket from request r left join inbound i on i.id = r.inbound
+        """select r.ticket from request r left join inbound i on i.phone = r.phone and i.id = r.inbound
            where i.id is null and r.filed >= {first} and r.phone <> '' and r.inbound not like '%:%'""",
     ),
     Invariant(

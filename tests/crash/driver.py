@@ -350,7 +350,8 @@ class Driver:
 
     def _check(self) -> None:
         kills, began = self.findings.kills.total(), time.monotonic()
-        faults = check(self.store, now_utc())
+        # in a long run no worker lives long enough to see that its forerunners are dead; in the end none may be left of those
+        faults = [fault for fault in check(self.store, now_utc()) if self.done or not fault.startswith("outbox.stuck")]
         print(
             f"{self.findings.hops} hops, {kills} kills, {len(faults)} faults found in {time.monotonic() - began:.1f} s",
             flush=True,
