@@ -18,6 +18,7 @@ from starlette.types import Lifespan, Receive, Scope, Send
 from gateway import metrics
 from gateway.aliases import LiveEar
 from gateway.api import api_routes
+from gateway.bearerbox import Bearerbox
 from gateway.billing import Billing
 from gateway.campaigns import Office
 from gateway.carriers import Carrier, Mailbox
@@ -104,7 +105,11 @@ class Gateway:
                                    stand_ins=self.pen.routes.stand_ins))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
-        return Workers(work)
+            if isinstance(carrier, Kannel) and self.settings.own_kannel:
+                port = self.settings.kannel_port + 1
+                work.append(Bearerbox(port, carrier.hear_sms, self.hop.serve, lambda: workers.wake(), self.store.close))
+        workers = Workers(work)
+        return workers
 
     def billing(self) -> Billing:
         """What people are told of bills, payments, balances and noted phones."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.bearerbox import BOX
 from gateway.carriers.kannel import USER, doors_of
 from gateway.settings import BadSetting, Settings
 
@@ -13,6 +14,13 @@ from gateway.settings import BadSetting, Settings
 AGAIN_SECONDS, AGAIN_TIMES = 5, 12 * 3600 // 5
 #: Parts a text of ours may take; smsbox cuts longer ones off without a word.
 MOST_PARTS = 10
+
+
+#: How our worker is brought what people write.
+_WHOLE = (
+    ("sms-combine-concatenated-mo", "false", "our worker joins long SMS: bearerbox, killed in between, would leave pieces"),
+    ("smsbox-max-pending", "1000", "SMS that may be on the way to it, parts that wait for others among them"),
+)
 
 
 class Group(NamedTuple):
@@ -27,15 +35,18 @@ def configuration(settings: Settings) -> str:
     for name in ("kannel_url", "kannel_password", "kannel_admin_password", "webhook_secrets"):
         if not getattr(settings, name):
             raise BadSetting(f"GATEWAY_{name.upper()}: set it, then print the configuration again")
-    groups = [_core(settings), *(_smpp(settings) if settings.kannel_smsc_host else [_fake(settings)]), *_boxes(settings)]
+    smsc = _smpp(settings) if settings.kannel_smsc_host else [_fake(settings)]
+    brings = _route(settings) if settings.own_kannel else _service(settings)
+    groups = [_core(settings), *smsc, *_smsbox(settings), brings]
     return "\n".join([*_head(), *(line for group in groups for line in _written(group))])
 
 
 def _head() -> Iterator[str]:
     yield "# Kannel for our gateway, printed by `gateway kannel-config`. It holds passwords: chmod 600."
     yield "# Make the folders first (mkdir -p spool reports log), then start, from this folder:"
-    yield "#   bearerbox -v 2 kannel.conf     and, two seconds later,     smsbox -v 4 kannel.conf"
-    yield "# Have both started again when they end (systemd: Restart=always): smsbox ends when bearerbox does."
+    yield "#   bearerbox -v 4 kannel.conf     and, two seconds later,     smsbox -v 4 kannel.conf"
+    yield "# Have both started again when they end, and smsbox killed (-9) when bearerbox has ended: it often hangs then."
+    yield "# docs/carriers.md has the units for systemd."
     yield ""
 
 
@@ -48,6 +59,10 @@ def _written(group: Group) -> Iterator[str]:
     yield ""
 
 
+def _smsc_id(settings: Settings) -> str:
+    return "OPERATOR" if settings.kannel_smsc_host else "FAKE"
+
+
 def _core(settings: Settings) -> Group:
     return Group(
         "core",
@@ -57,7 +72,7 @@ def _core(settings: Settings) -> Group:
             ("admin-password", settings.kannel_admin_password.get_secret_value(), ""),
             ("admin-deny-ip", '"*.*.*.*"', ""),
             ("admin-allow-ip", '"127.0.0.1"', ""),
-            ("smsbox-port", str(settings.kannel_port + 1), "where smsbox finds bearerbox"),
+            ("smsbox-port", str(settings.kannel_port + 1), "where smsbox and our worker find bearerbox"),
             ("smsbox-interface", "127.0.0.1", ""),
             ("box-deny-ip", '"*.*.*.*"', ""),
             ("box-allow-ip", '"127.0.0.1"', ""),
@@ -66,8 +81,9 @@ def _core(settings: Settings) -> Group:
             ("dlr-storage", "spool", "and so do the reports it waits for (`internal` forgets them)"),
             ("dlr-spool", '"reports"', ""),
             ("sms-resend-retry", "-1", "an SMSC that is away is waited for"),
+            *(_WHOLE if settings.own_kannel else ()),
             ("log-file", '"log/bearerbox.log"', ""),
-            ("log-level", "2", "warnings only: from 1 down every message is logged with number and text"),
+            ("log-level", "3", "errors only: 2 logs numbers, and 1 every message with number and text"),
         ],
     )
 
@@ -77,7 +93,7 @@ def _fake(settings: Settings) -> Group:
         "smsc",
         [
             ("smsc", "fake", "no operator yet (GATEWAY_KANNEL_SMSC_HOST is empty): /usr/lib/kannel/test/fakesmsc is the phone"),
-            ("smsc-id", "FAKE", ""),
+            ("smsc-id", _smsc_id(settings), ""),
             ("port", str(settings.kannel_port + 2), ""),
             ("connect-allow-ip", "127.0.0.1", "it listens on all addresses: this line is its only lock"),
         ],
@@ -89,7 +105,7 @@ def _smpp(settings: Settings) -> Iterator[Group]:
         "smsc",
         [
             ("smsc", "smpp", "the operator's SMSC"),
-            ("smsc-id", "OPERATOR", ""),
+            ("smsc-id", _smsc_id(settings), ""),
             ("host", settings.kannel_smsc_host, ""),
             ("port", str(settings.kannel_smsc_port), ""),
             ("smsc-username", settings.kannel_smsc_username, ""),
@@ -113,40 +129,23 @@ def _smpp(settings: Settings) -> Iterator[Group]:
                 ("tag", tag, ""),
                 ("type", "octetstring", ""),
                 ("length", "30", ""),
-                ("smsc-id", "OPERATOR", ""),
+                ("smsc-id", _smsc_id(settings), ""),
             ],
         )
 
 
-def _boxes(settings: Settings) -> Iterator[Group]:
-    sendsms = urlsplit(settings.kannel_url)
-    yield Group(
-        "smsbox",
+def _route(settings: Settings) -> Group:
+    return Group(
+        "smsbox-route",
         [
-            ("bearerbox-host", "127.0.0.1", ""),
-            ("bearerbox-port", str(settings.kannel_port + 1), ""),
-            ("sendsms-port", str(sendsms.port or 13013), "where we bring messages: GATEWAY_KANNEL_URL"),
-            ("sendsms-interface", sendsms.hostname or "127.0.0.1", ""),
-            ("global-sender", settings.shortcode, ""),
-            ("http-request-retry", str(AGAIN_TIMES), "without it a message is lost when we are away for a moment"),
-            ("http-queue-delay", str(AGAIN_SECONDS), "seconds between tries; the id stays the same"),
-            ("max-pending-requests", "1", "smsbox calls a message done when it has only begun to bring it: so one, no more"),
-            ("log-file", '"log/smsbox.log"', ""),
-            ("log-level", "4", "below 4 it logs each address it could not reach, with number and secret"),
+            ("smsbox-id", BOX, "people's SMS go to our worker, which is a box of its own and loses none"),
+            ("smsc-id", _smsc_id(settings), ""),
         ],
     )
-    yield Group(
-        "sendsms-user",
-        [
-            ("username", USER, ""),
-            ("password", settings.kannel_password.get_secret_value(), ""),
-            ("user-deny-ip", '"*.*.*.*"', ""),
-            ("user-allow-ip", '"127.0.0.1"', ""),
-            ("concatenation", "true", ""),
-            ("max-messages", str(MOST_PARTS), "parts of a long text; without it a long text is cut"),
-        ],
-    )
-    yield Group(
+
+
+def _service(settings: Settings) -> Group:
+    return Group(
         "sms-service",
         [
             ("keyword", "default", "keywords of services never match Hindi: all of it comes to us"),
@@ -158,5 +157,37 @@ def _boxes(settings: Settings) -> Iterator[Group]:
                 f'"{doors_of(settings)}/sms?from=%p&to=%P&id=%I&at=%T&coding=%c&charset=%C"',
                 "the text itself comes as the raw body: %a and %r would destroy Hindi",
             ),
+        ],
+    )
+
+
+def _smsbox(settings: Settings) -> Iterator[Group]:
+    sendsms = urlsplit(settings.kannel_url)
+    named = [("smsbox-id", "smsbox", "a box without a name would get SMS while our worker is away")]
+    yield Group(
+        "smsbox",
+        [
+            *(named if settings.own_kannel else []),
+            ("bearerbox-host", "127.0.0.1", ""),
+            ("bearerbox-port", str(settings.kannel_port + 1), ""),
+            ("sendsms-port", str(sendsms.port or 13013), "where we bring messages: GATEWAY_KANNEL_URL"),
+            ("sendsms-interface", sendsms.hostname or "127.0.0.1", ""),
+            ("global-sender", settings.shortcode, ""),
+            ("http-request-retry", str(AGAIN_TIMES), "without it what it brings is lost when we are away for a moment"),
+            ("http-queue-delay", str(AGAIN_SECONDS), "seconds between tries; the id stays the same"),
+            ("max-pending-requests", "1", "smsbox calls a thing done when it has only begun to bring it: so one, no more"),
+            ("log-file", '"log/smsbox.log"', ""),
+            ("log-level", "4", "below 4 it logs each address it could not reach, with number and secret"),
+        ],
+    )
+    yield Group(
+        "sendsms-user",
+        [
+            ("username", USER, ""),
+            ("password", settings.kannel_password.get_secret_value(), ""),
+            ("user-deny-ip", '"*.*.*.*"', ""),
+            ("user-allow-ip", '"127.0.0.1"', "" if settings.own_kannel else "add the addresses of our workers, behind ;"),
+            ("concatenation", "true", ""),
+            ("max-messages", str(MOST_PARTS), "parts of a long text; without it a long text is cut"),
         ],
     )

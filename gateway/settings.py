@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date, time, timedelta
 from string import Template
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -119,7 +120,7 @@ class Settings(BaseSettings):
 
     # --- Kannel: an operator's SMSC over SMPP (docs/carriers.md)
     kannel_url: str = Field(
-        "", description="address of Kannel's smsbox on this machine, such as http://127.0.0.1:13013; empty: not used"
+        "", description="address of Kannel's smsbox, on this machine such as http://127.0.0.1:13013; empty: not used"
     )
     kannel_password: SecretStr = Field(SecretStr(""), description="our password at smsbox (its user is `gateway`)")
     kannel_admin_password: SecretStr = Field(SecretStr(""), description="password of bearerbox's status page")
@@ -367,6 +368,11 @@ class Settings(BaseSettings):
                 "demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false"
             )
         return self
+
+    @property
+    def own_kannel(self) -> bool:
+        """Whether Kannel runs on this machine, so that a worker can be one of its boxes."""
+        return bool(self.kannel_url) and _is_loopback(urlsplit(self.kannel_url).hostname or "")
 
     def policy(self) -> Policy:
         """The rules as the flows read them."""

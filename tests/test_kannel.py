@@ -6,21 +6,27 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows.records import Conversation
 from gateway.app import Gateway, assemble, make_app
+from gateway.bearerbox import Bearerbox, Brought, Parts, read
 from gateway.carriers import Ignored, Request, Unreadable
 from gateway.carriers.kannel import Kannel, read_answer
+from gateway.hop import Unavailable
 from gateway.kannel_config import configuration
-from gateway.records import Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
+from gateway.records import Answer, Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import BadSetting, Settings, load
 from tests.emulators.smsc import Smsc
 from tests.kannel import FAKESMSC, SECRET, Boxes, free_ports, need_kannel
@@ -118,6 +124,73 @@ def test_reports(type_: str, state: str) -> None:
     heard = door.hear(door.read(Request({}, f"id=77&phone=5550000001&type={type_}&answer={receipt}".encode(), b"")), {})
     assert isinstance(heard, Report)
     assert heard.reason == "stat:UNDELIV err:630"  # what it quotes of the message is dropped
+
+
+#: An SMS as bearerbox 1.4.5 hands it to a box: बिल१, coding 2.
+BROUGHT = bytes.fromhex(
+    "00000002 0000000d 2b393135353530303030303031 00000005 3536313631 ffffffff 00000008 092c093f09320967 6b062d23 00000004 46414b45"
+    + "ffffffff" * 4 + "00000024" + b"2a112d80-1a9e-4fc0-bb69-e59f301ad31b".hex() + "00000000 ffffffff ffffffff 00000002"
+    + "ffffffff" * 17
+)  # fmt: skip
+
+
+def test_what_bearerbox_brings() -> None:
+    brought = read(BROUGHT)
+    heard = Kannel(load(_env_file=None, kannel_url="http://k", webhook_secrets=[SECRET]), lambda key, lang: "").hear_sms(
+        brought.heard()
+    )
+    assert (heard.id, heard.phone, heard.text) == ("kannel/2a112d80-1a9e-4fc0-bb69-e59f301ad31b", PHONE, "बिल१")
+    assert heard.at == datetime(2026, 11, 25, 0, 34, 43, tzinfo=UTC)
+    assert brought.ack == bytes.fromhex("00000034 00000003 00000000 6b062d23 00000024") + b"2a112d80-1a9e-4fc0-bb69-e59f301ad31b"
+    for place, number in ((-4 * 18, 1), (-4 * 21, 3)):  # data for a machine, a report: taken and left
+        other = bytearray(BROUGHT)
+        other[place : place + 4] = number.to_bytes(4)
+        assert "text" not in read(bytes(other)).heard()
+
+
+def part(number: int, text: str, *, id_: str = "", reference: int = 7, count: int = 3) -> Brought:
+    fields = {"from": PHONE, "to": "56161", "id": id_ or str(number), "at": "1795555453"}
+    return Brought(fields, text.encode("utf-16-be"), "utf-16-be", f"{id_ or number} ".encode(), (reference, count, number))
+
+
+def test_parts_are_joined_in_any_order_and_acknowledged_together() -> None:
+    pieces = [part(1, "बिजली का "), part(2, "बिल अधि"), part(3, "क है")]
+    for order in permutations(pieces):
+        parts = Parts()
+        *waiting, (whole,) = [[*parts.add(one)] for one in order]
+        assert waiting == [[], []]
+        assert whole.heard()["text"] == "बिजली का बिल अधिक है"
+        assert whole.fields["id"] == "1"
+        assert sorted(whole.ack.split()) == [b"1", b"2", b"3"]
+
+
+def test_a_part_that_comes_twice() -> None:
+    now = 0.0
+    parts = Parts(lambda: now)
+    early = [part(1, "a"), part(1, "a", id_="9"), part(2, "b"), part(3, "c"), part(2, "b", id_="8")]
+    heard = [one for brought in early for one in parts.add(brought)]
+    assert [(one.fields["id"], one.heard()["text"], one.ack) for one in heard] == [("1", "abc", b"1 9 2 3 "), ("1", "abc", b"8 ")]
+    assert [*parts.add(part(1, "another text"))] == []  # the same reference, 256 messages later
+    now = 601.0
+    assert [one.heard()["text"] for one in parts.overdue()] == ["another text"]  # the rest never came
+    assert [*parts.overdue()] == []
+
+
+def test_a_part_by_its_header() -> None:
+    def of(header: str) -> tuple[int, int, int]:
+        octets = bytes.fromhex(header)
+        return read(BROUGHT.replace(b"56161\xff\xff\xff\xff", b"56161" + len(octets).to_bytes(4) + octets)).part
+
+    assert of("0500032a0302") == (0x2A, 3, 2)
+    assert of("060804012a0201") == (0x12A, 2, 1)
+    assert of("0b0504158100000003070201") == (7, 2, 1)  # behind port numbers
+    assert of("") == of("0605041581") == of("050003") == (0, 1, 1)
+
+
+@given(st.binary(max_size=40) | st.integers(0, len(BROUGHT)).map(lambda end: BROUGHT[:end]))
+def test_what_is_no_message_is_refused(octets: bytes) -> None:
+    with suppress(ValueError, ConnectionError):
+        assert read(octets).ack.endswith(b"31b")
 
 
 # --- what its answers mean ----------------------------------------------------------------------------------------------
@@ -224,16 +297,19 @@ def over_smpp(smsc: Smsc, tmp_path: Path) -> Iterator[Product]:
         yield product
 
 
-@pytest.fixture
-def over_fake(tmp_path: Path) -> Iterator[Product]:
-    """Between the product and Kannel's own fake SMSC."""
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])
+def over_fake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Product]:
+    """Between the product and Kannel's own fake SMSC: once our own Kannel, once one that is not, and brings SMS by post-url."""
     need_kannel()
-    yield from serving(kannel_settings(database=f"sqlite:///{tmp_path}/town.db"), tmp_path / "kannel")
+    settings = kannel_settings(database=f"sqlite:///{tmp_path}/town.db")
+    elsewhere = {"kannel_url": settings.kannel_url.replace("127.0.0.1", request.param)}
+    yield from serving(settings.model_copy(update=elsewhere), tmp_path / "kannel")
 
 
 @pytest.mark.xdist_group("kannel")
 def test_an_sms_is_answered_on_a_fake_phone(over_fake: Product) -> None:
     settings, words = over_fake.gateway.settings, quote("बिल".encode("utf-16-be"))
+    assert ("post-url" in configuration(settings)) is not settings.own_kannel
     command = [FAKESMSC, "-H", "127.0.0.1", "-r", str(settings.kannel_port + 2), "-i", "0.01", "-m", "1"]
     with subprocess.Popen([*command, f"{PHONE} 56161 ucs2 {words}"], stderr=subprocess.PIPE) as phone:
         over_fake.until(lambda: over_fake.rows("select 1 from outbox where state in ('sent', 'delivered')"))
@@ -290,6 +366,38 @@ def test_an_smsc_that_is_away_for_a_while(over_smpp: Product, smsc: Smsc) -> Non
     assert outcome == Sent(str(id_), "queued: the SMSC is away")
     smsc.come()
     over_smpp.until(lambda: f"BIL {id_}" in {one.text for one in smsc.read()})
+
+
+@pytest.mark.xdist_group("kannel")
+def test_bearerbox_keeps_what_we_have_not(smsc: Smsc, tmp_path: Path) -> None:
+    """Nobody there, our trouble before the commit and after it: each SMS comes until it is acknowledged, under one id."""
+    settings = kannel_settings(
+        kannel_smsc_host="127.0.0.1", kannel_smsc_port=smsc.port, kannel_smsc_username="buxar", kannel_smsc_password="secret"
+    )
+    stop, came = threading.Event(), list[Inbound]()
+    trouble: list[Exception] = [Unavailable("the disk is full"), OSError("killed after the commit")]
+
+    def serve(group: Sequence[Inbound]) -> Sequence[Answer]:
+        came.extend(group)
+        if trouble:
+            raise trouble.pop()
+        return []
+
+    box = Bearerbox(settings.kannel_port + 1, Kannel(settings, lambda key, lang: "").hear_sms, serve, lambda: None, lambda: None)
+    worker = threading.Thread(target=box.run, args=(stop,))
+    with Boxes(tmp_path, settings):
+        for number, text in enumerate(TEXTS.values()):
+            smsc.bring(f"+91555000{number:04d}", "56161", text)
+        until = time.monotonic() + 60
+        while smsc.left() or not worker.ident or [*(tmp_path / "spool").glob("*/*")]:
+            assert time.monotonic() < until, [one.text for one in came]
+            if not smsc.left() and not worker.ident:  # bearerbox has it all
+                worker.start()
+            time.sleep(0.05)
+        stop.set()
+        worker.join()
+    assert len(came) > len(TEXTS)
+    assert sorted(text for _, text in {(one.id, one.text) for one in came}) == sorted(TEXTS.values())
 
 
 def replace_password(settings: Settings) -> Settings:

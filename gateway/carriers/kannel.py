@@ -65,7 +65,7 @@ class Kannel:
         self._limits = Limits("sms", parts=2)
         self._sessions = threading.local()
         self.doors: Mapping[str, Door] = {
-            "sms": Door(self._hear_sms, read=_read_sms),
+            "sms": Door(lambda fields, _: self.hear_sms(fields), read=_read_sms),
             "dlr": Door(_hear_report, read=_read_report, method="GET"),
         }
 
@@ -73,13 +73,15 @@ class Kannel:
         """What fits. Kannel has no USSD."""
         return self._limits
 
-    def _hear_sms(self, fields: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
-        """An SMS to the short code. Its id (%I) is the same when smsbox brings it again."""
+    def hear_sms(self, fields: Mapping[str, str]) -> Inbound:
+        """An SMS to the short code. Its id (%I) is the same when it is brought again."""
         id_, phone = required(fields, "id"), mobile(fields, "from")
+        if "text" not in fields:
+            raise Ignored("coding: not a text")
         if required(fields, "to", 40).lstrip("+") != self._settings.shortcode:
             log.warning("kannel.other_number", hint="GATEWAY_SHORTCODE is not the number people wrote to")
             raise Ignored("to: not the short code of GATEWAY_SHORTCODE")
-        return Inbound(f"{NAME}/{id_}", NAME, phone, "sms", fields["text"], _epoch(fields.get("at", "")))
+        return Inbound(f"{NAME}/{id_}", NAME, phone, "sms", fields["text"].replace("\0", "�"), _epoch(fields.get("at", "")))
 
     def send(self, message: OutboundMessage) -> Outcome:
         """Try once. The password, the number and the report's address ride in headers: an address ends up in logs."""
@@ -160,9 +162,8 @@ def _read_sms(request: Request) -> dict[str, str]:
     """
     fields = query(request)
     charset = CHARSETS.get(_charset(request) or fields.get("charset", "").lower())
-    if fields.get("coding") == "1" or charset is None:
-        raise Ignored("coding: not a text")
-    fields["text"] = request.body.decode(charset, errors="replace")
+    if fields.get("coding") != "1" and charset:
+        fields["text"] = request.body.decode(charset, errors="replace")
     return fields
 
 
