@@ -216,10 +216,8 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         apologies.shutdown()
         gateway.store.close()
 
-    secrets = [secret.get_secret_value() for secret in gateway.settings.webhook_secrets]
-    webhooks = Webhooks(
-        gateway.carriers, dict.fromkeys(gateway.carriers, secrets), settings.webhook_networks, traffic.serve, note, busy
-    )
+    secrets = {name: settings.secrets_of(name) for name in gateway.carriers}
+    webhooks = Webhooks(gateway.carriers, secrets, settings.webhook_networks, traffic.serve, note, busy)
     routes: list[BaseRoute] = outside_routes(gateway.store)
     desk = make_desk(gateway, workers.wake)
     routes += [*front_routes(desk), Mount("/desk", Door(desk, desk_routes(desk)))]

@@ -283,13 +283,11 @@ def show_settings() -> None:
     settings = load()
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        secret = isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value))
-        shown = (
-            ("***" if value and (not isinstance(value, SecretStr) or value.get_secret_value()) else "(empty)")
-            if secret
-            else value
-        )
-        click.echo(f"GATEWAY_{name.upper()} = {shown}   [{_source(name, settings)}]  {field.description}")
+        if isinstance(value, SecretStr):
+            value = "***" if value.get_secret_value() else "(empty)"
+        elif name == "webhook_secrets":
+            value = dict.fromkeys(value, "***")
+        click.echo(f"GATEWAY_{name.upper()} = {value}   [{_source(name, settings)}]  {field.description}")
 
 
 def _source(name: str, settings: Settings) -> str:

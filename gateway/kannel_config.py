@@ -45,8 +45,8 @@ def _head() -> Iterator[str]:
     yield "# Kannel for our gateway, printed by `gateway kannel-config`. It holds passwords: chmod 600."
     yield "# Make the folders first (mkdir -p spool reports log), then start, from this folder:"
     yield "#   bearerbox -v 4 kannel.conf     and, two seconds later,     smsbox -v 4 kannel.conf"
-    yield "# Have both started again when they end, and smsbox killed (-9) when bearerbox has ended: it often hangs then."
-    yield "# docs/carriers.md has the units for systemd."
+    yield "# Have both started again when they end, and smsbox killed (-9) when bearerbox has ended, under which it hangs:"
+    yield "# docs/carriers.md has units of systemd that do."
     yield ""
 
 

@@ -109,8 +109,10 @@ class Settings(BaseSettings):
         5, description="minutes after which messages the webhook may have missed are fetched; 0: never (africastalking.md 7)"
     )
     at_base_url: str = Field("", description="another API address, such as an emulator's")
-    webhook_secrets: tuple[SecretStr, ...] = Field(
-        (), description="one or two secrets in the webhook path, 128 bits each; two while rotating"
+    webhook_secrets: dict[str, tuple[SecretStr, ...]] = Field(
+        {},
+        description="secrets in the webhook path, 128 bits each, for each carrier one, and two while it is changed: "
+        '{"kannel": ["..."], "africastalking": ["..."]}; a plain list, or the name *, is for those not named',
     )
     webhook_networks: tuple[str, ...] = Field((), description="CIDR list that webhooks are taken from; empty: any")
     send_timeout: float = Field(
@@ -307,15 +309,23 @@ class Settings(BaseSettings):
             _limit_changes(change)
         return changes
 
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _secrets_of_all(cls, secrets: Any) -> Any:
+        return {"*": secrets} if isinstance(secrets, list | tuple) else secrets
+
     @field_validator("webhook_secrets")
     @classmethod
-    def _secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if len(secrets) > 2:
-            raise ValueError("at most two secrets are valid at once")
-        if any(not SECRET.fullmatch(secret.get_secret_value()) for secret in secrets):
+    def _secrets(cls, secrets: dict[str, tuple[SecretStr, ...]]) -> dict[str, tuple[SecretStr, ...]]:
+        every = [secret.get_secret_value() for of_one in secrets.values() for secret in of_one]
+        if any(len(of_one) > 2 for of_one in secrets.values()):
+            raise ValueError("at most two secrets of a carrier are valid at once")
+        if not all(map(SECRET.fullmatch, every)):
             raise ValueError(
                 "a secret needs at least 128 bits: make one with `python -c 'import secrets; print(secrets.token_hex(16))'`"
             )
+        if len(every) > len({*every}):
+            raise ValueError("two carriers have one secret: whoever has it could speak for both")
         return secrets
 
     @field_validator("webhook_networks")
@@ -361,13 +371,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_door(self) -> Settings:
-        if (self.at_username or self.kannel_url or self.mobileseva_username or self.ussd_platforms) and not self.webhook_secrets:
-            raise ValueError("webhook_secrets: an open webhook is refused; set GATEWAY_WEBHOOK_SECRETS='[\"...\"]' with 128 bits")
+        used = {"africastalking": self.at_username, "kannel": self.kannel_url, "mobileseva": self.mobileseva_username}
+        carriers = [*filter(used.get, used), *self.ussd_platforms]
+        if unlocked := [name for name in carriers if not self.secrets_of(name)]:
+            example = f'GATEWAY_WEBHOOK_SECRETS=\'{{"{unlocked[0]}": ["..."]}}\''
+            raise ValueError(f"webhook_secrets: an open webhook of {unlocked[0]} is refused; set {example} with 128 bits")
+        if strange := [name for name in self.webhook_secrets if name not in ("*", *used, *self.ussd_platforms)]:
+            raise ValueError(f"webhook_secrets: {strange[0]} is no carrier; there are {', '.join((*used, *self.ussd_platforms))}")
         if self.demo and not _is_loopback(self.host):
             raise ValueError(
                 "demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false"
             )
         return self
+
+    def secrets_of(self, carrier: str) -> tuple[str, ...]:
+        """The secrets that open a carrier's doors."""
+        secrets = self.webhook_secrets.get(carrier, self.webhook_secrets.get("*", ()))
+        return tuple(secret.get_secret_value() for secret in secrets)
 
     @property
     def own_kannel(self) -> bool:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from flows.records import Conversation
 from gateway.app import Gateway, assemble, make_app
-from gateway.bearerbox import Bearerbox, Brought, Parts, read
+from gateway.bearerbox import INCOMPLETE, Bearerbox, Brought, Parts, read
 from gateway.carriers import Ignored, Request, Unreadable
 from gateway.carriers.kannel import Kannel, read_answer
 from gateway.hop import Unavailable
@@ -171,7 +171,7 @@ def test_a_part_that_comes_twice() -> None:
     heard = [one for brought in early for one in parts.add(brought)]
     assert [(one.fields["id"], one.heard()["text"], one.ack) for one in heard] == [("1", "abc", b"1 9 2 3 "), ("1", "abc", b"8 ")]
     assert [*parts.add(part(1, "another text"))] == []  # the same reference, 256 messages later
-    now = 601.0
+    now = INCOMPLETE + 1
     assert [one.heard()["text"] for one in parts.overdue()] == ["another text"]  # the rest never came
     assert [*parts.overdue()] == []
 
@@ -240,6 +240,18 @@ def test_configuration_names_what_is_missing() -> None:
         configuration(load(_env_file=None))
     with pytest.raises(BadSetting, match=r"^GATEWAY_KANNEL_PASSWORD: spaces, quotes"):
         load(kannel_password='pass"word')
+
+
+def test_configuration_tells_kannel_its_own_secret_only() -> None:
+    theirs = {"kannel": [SECRET], "africastalking": ["f" * 32]}
+    settings = kannel_settings(kannel_calls="https://gateway.example").model_copy(
+        update={
+            "kannel_url": "http://kannel.example:13013",
+            "webhook_secrets": load(_env_file=None, webhook_secrets=theirs).webhook_secrets,
+        }
+    )
+    assert f'post-url = "https://gateway.example/in/kannel/{SECRET}/sms?' in configuration(settings)
+    assert "f" * 32 not in configuration(settings)
 
 
 # --- the real thing -----------------------------------------------------------------------------------------------------

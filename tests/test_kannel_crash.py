@@ -26,7 +26,7 @@ KILLS = 8
 BOXES = ("smsbox", "bearerbox")
 SENDERS = 16
 #: Seconds after which it is given up: several times what it takes on a machine with nothing else to do.
-PATIENCE = 120
+PATIENCE = 240
 #: What people write, each with a number of its own; every tenth is long.
 WRITTEN = {
     "hi": ("बिल {}", "मीटर {}", "ट्रांसफार्मर जल गया {}", "मेरे घर का मीटर ख़राब है, बिजली का बिल अधिक आता है, कृपया जाँच करें: {}"),

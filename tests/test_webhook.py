@@ -177,6 +177,21 @@ def test_two_secrets_while_one_is_replaced(gateway: Gateway) -> None:
         assert [post(web, "ussd", USSD, secret=secret).status_code for secret in (OLD, SECRET, "x" * 32)] == [200, 200, 404]
 
 
+def test_a_secret_opens_the_doors_of_its_own_carrier_only(gateway: Gateway) -> None:
+    secrets = {name: name.ljust(32, "-") for name in gateway.carriers if gateway.carriers[name].doors}
+    with with_settings(gateway, webhook_secrets={name: [secret] for name, secret in secrets.items()}) as web:
+        for name, carrier in gateway.carriers.items():
+            for door, made in carrier.doors.items():
+                opens = [
+                    key for key, secret in secrets.items()
+                    if web.request(made.method, f"/in/{name}/{secret}/{door}").status_code != 404
+                ]  # fmt: skip
+                assert opens == [name], door
+    with with_settings(gateway, webhook_secrets={"kannel": [OLD], "*": [SECRET]}) as web:  # those not named share the rest
+        assert [web.get(f"/in/kannel/{secret}/dlr").status_code for secret in (OLD, SECRET)] == [400, 404]
+        assert [post(web, "ussd", USSD, secret=secret).status_code for secret in (OLD, SECRET)] == [404, 200]
+
+
 @pytest.mark.parametrize(
     ("networks", "status"),
     [(["192.0.2.0/24"], 200), (["10.0.0.0/8", "192.0.2.7/32"], 200), (["10.0.0.0/8"], 403), (["2001:db8::/32"], 403)],
@@ -234,7 +249,10 @@ def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"at_username": "sandbox"}, "an open webhook is refused"),
+        ({"at_username": "sandbox"}, "an open webhook of africastalking is refused"),
+        ({"at_username": "sandbox", "webhook_secrets": {"kannel": [SECRET]}}, "an open webhook of africastalking is refused"),
+        ({"at_username": "sandbox", "webhook_secrets": {"*": [SECRET], "kanel": [OLD]}}, "kanel is no carrier"),
+        ({"webhook_secrets": {"kannel": [SECRET], "mobileseva": [SECRET]}}, "two carriers have one secret"),
         ({"at_username": "sandbox", "webhook_secrets": ["short"]}, "at least 128 bits"),
         ({"at_username": "sandbox", "webhook_secrets": ["a/b" * 12]}, "at least 128 bits"),
         ({"webhook_secrets": [SECRET, OLD, "x" * 32]}, "at most two"),

@@ -132,7 +132,7 @@ class Kannel:
 
 def doors_of(settings: Settings) -> str:
     """Where Kannel finds our doors."""
-    secret = settings.webhook_secrets[0].get_secret_value()
+    secret = settings.secrets_of(NAME)[0]
     return f"{settings.kannel_calls.rstrip('/') or f'http://{settings.host}:{settings.port}'}/in/{NAME}/{secret}"
 
 

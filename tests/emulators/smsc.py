@@ -126,7 +126,7 @@ class Smsc:
         return self._brought - self.acknowledged
 
     def read(self) -> list[Read]:
-        """Everything sent to phones, long texts joined, in the order of their first parts."""
+        """Everything sent to phones, long texts when all of their parts have come, in the order of the first."""
         joined: dict[object, list[Part]] = {}
         for index, part in enumerate(self.parts):
             joined.setdefault((part.phone, part.header[3], part.header[4]) if part.header else index, []).append(part)
@@ -162,17 +162,21 @@ class Smsc:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         if writer is self._writer:
-            self._writer = None
-            self._to_bring.extendleft(reversed(self._unacknowledged.values()))
-            self._unacknowledged.clear()
+            self._new_line(None)
         writer.close()
+
+    def _new_line(self, writer: asyncio.StreamWriter | None) -> None:
+        """What the line before it has not acknowledged waits again: a new bind may come before the old line is seen to break."""
+        self._writer = writer
+        self._to_bring.extendleft(reversed(self._unacknowledged.values()))
+        self._unacknowledged.clear()
 
     def _take(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         command, number = struct.unpack(">L", data[4:8])[0], struct.unpack(">L", data[12:16])[0]
         match command:
             case 0x00000009:  # bind_transceiver
                 writer.write(_pdu("bind_transceiver_resp", number, system_id="smsc"))
-                self._writer = writer
+                self._new_line(writer)
                 self.binds += 1
                 self._push()
             case 0x00000004:
@@ -225,11 +229,8 @@ def _wholes(parts: list[Part]) -> list[list[Part]]:
     """The texts that share a reference, each with its parts in order: a reference comes round again after 256 texts."""
     if not parts[0].header:
         return [parts]
-    count, wholes = parts[0].header[4], []
-    rows = {n: [part for part in parts if part.header[5] == n] for n in range(1, count + 1)}
-    for index in range(max(map(len, rows.values()))):
-        wholes.append([rows[n][index] for n in range(1, count + 1) if index < len(rows[n])])
-    return wholes
+    rows = ([part for part in parts if part.header[5] == number] for number in range(1, parts[0].header[4] + 1))
+    return [[*whole] for whole in zip(*rows, strict=False)]
 
 
 #: GSM-7 in one septet an octet: the alphabet by code, and what follows an escape (3GPP TS 23.038).
