@@ -36,7 +36,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
-    said, conversation = _with_what_waits(conversation, said)
+    said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
@@ -53,10 +53,10 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
                 after = _no_account(after)
         turn = after
         effects += turn.effects
-        if turn.effects or turn.conversation.tries or one.aadhaar:
+        if turn.conversation.tries or one.aadhaar or (turn.effects and (index or before.flow != "noted")):
             break
         if not _takes_ahead(turn.conversation):
-            if turn.conversation.place.screen == "whose":
+            if _asks_whose(turn.conversation.place):
                 turn = replace(turn, conversation=replace(turn.conversation, ahead=tuple(said[index + 1 :])))
             break
     if turn.conversation.ahead and turn.conversation.lang and turn.conversation.place.screen == "home":
@@ -68,13 +68,26 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     return Turn(turn.conversation, turn.text, tuple(effects))
 
 
-def _with_what_waits(conversation: Conversation, said: Sequence[Said]) -> tuple[Sequence[Said], Conversation]:
+def _asks_whose(place: Place) -> bool:
+    """Whether it is asked here whose account it is."""
+    return place.screen == "whose" or place.flow == "noted"
+
+
+def _with_what_waits(
+    conversation: Conversation, said: Sequence[Said], facts: Facts
+) -> tuple[Sequence[Said], Conversation, Facts]:
     """What was said before it was asked whose account it is follows the yes: METER 100000001 JAL GAYA."""
     waits, place = conversation.ahead, conversation.place
-    if not waits or place.flow == "welcome":
-        return said, conversation
-    meant = _chosen(conversation, said[0]) if said and place.screen == "whose" else None
-    return (*said, *waits) if meant and meant[0] == "yes" else said, replace(conversation, ahead=())
+    if place.flow == "welcome":
+        return said, conversation, facts
+    if waits:
+        conversation = replace(conversation, ahead=())
+    meant = _chosen(conversation, said[0]) if said and _asks_whose(place) else None
+    if meant is None or meant[0] != "yes":
+        return said, conversation, facts
+    if place.flow == "noted":
+        facts = replace(facts, noted=facts.noted - {place.answers["account"]})
+    return (*said, *waits), conversation, facts
 
 
 def _no_account(turn: Turn) -> Turn:

@@ -164,6 +164,20 @@ def test_who_was_noted_is_asked_once(one: Phone, words: str) -> None:
     assert one.at != "noted.ask"
 
 
+def test_what_was_said_waits_for_whose_it_is(one: Phone) -> None:
+    one.noted.add("100000001")
+    one.text("METER jal gaya")
+    one.text("1")
+    assert one.at == "meter.supply"
+    assert not one.noted
+    one.text("METER 100000009 jal gaya")
+    assert one.at == "meter.whose"
+    one.text("BIL")  # something else: what waited is forgotten
+    one.text("METER 100000009")
+    one.text("haan")
+    assert one.at == "meter.kind"
+
+
 def test_who_was_wrongly_noted_is_let_go(one: Phone) -> None:
     one.noted.add("100000001")
     one.dial("6")
