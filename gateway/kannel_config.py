@@ -32,7 +32,7 @@ class Group(NamedTuple):
 
 def configuration(settings: Settings) -> str:
     """The whole file. Raises BadSetting with one line for what is missing."""
-    for name in ("kannel_url", "kannel_password", "kannel_admin_password", "webhook_secrets"):
+    for name in ("kannel_url", "kannel_password", "kannel_admin_password"):
         if not getattr(settings, name):
             raise BadSetting(f"GATEWAY_{name.upper()}: set it, then print the configuration again")
     smsc = _smpp(settings) if settings.kannel_smsc_host else [_fake(settings)]

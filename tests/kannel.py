@@ -72,24 +72,28 @@ class Boxes:
 
     def __enter__(self) -> Boxes:
         self._supervisor.start()
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._supervisor.join()
-        for name in ("smsbox", "bearerbox"):
-            self._boxes[name].send_signal(signal.SIGTERM)
+        for box in reversed(self._boxes.values()):
+            box.send_signal(signal.SIGTERM)
             try:
-                self._boxes[name].wait(5)
+                box.wait(5)
             except subprocess.TimeoutExpired:
-                self._boxes[name].kill()
-                self._boxes[name].wait()
+                box.kill()
+                box.wait()
 
     def wait_ready(self) -> None:
         """Until both boxes take connections."""
         for port in self._ready.values():
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not answers(port):
                 if time.monotonic() > until:
                     log = "\n".join(path.read_text(errors="replace") for path in self.folder.glob("log/*.log"))

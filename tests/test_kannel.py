@@ -19,7 +19,7 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.records import Conversation
+from flows.records import Conversation, Text
 from gateway.app import Gateway, assemble, make_app
 from gateway.bearerbox import INCOMPLETE, Bearerbox, Brought, Parts, read
 from gateway.carriers import Ignored, Request, Unreadable
@@ -269,7 +269,7 @@ class Product:
 
     def until(self, holds: Callable[[], object]) -> None:
         """Wait until something holds; it is given long, and checked often."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while not holds():
             assert time.monotonic() < end, self.rows("select state, note, reference from outbox")
             time.sleep(0.02)
@@ -368,6 +368,33 @@ def test_an_smsc_that_refuses(over_smpp: Product, smsc: Smsc) -> None:
 
 
 @pytest.mark.xdist_group("kannel")
+def test_what_scrubbing_refused_is_heeded(over_smpp: Product, smsc: Smsc) -> None:
+    """The operator took it, and its receipt says that the header, the text, or the phone's own preference was in the way."""
+    gateway, codes = over_smpp.gateway, {"+915550000011": "620", "+915550000012": "633", "+915550000013": "650", PHONE: "027"}
+    smsc.receipts = {phone: f"stat:UNDELIV err:{code}" for phone, code in codes.items()}
+    with gateway.store.write():
+        for phone in codes:
+            gateway.pen.write(Text("sms", "filed_meter", {"ticket": "40000012"}), phone, now=gateway.hop.clock(), lang="en")
+    over_smpp.until(lambda: over_smpp.rows("select count(*) from outbox where state = 'failed'") == [(len(codes),)])
+    over_smpp.until(lambda: over_smpp.rows("select 1 from outbox where note like '%650%'"))
+    over_smpp.until(lambda: over_smpp.rows("select 1 from outbox where note like '%633%'"))
+    over_smpp.until(lambda: over_smpp.rows("select 1 from alarm where kind = 'template'"))
+    assert dict(over_smpp.rows("select phone, note from outbox")) == {
+        "+915550000011": "",
+        "+915550000012": "the operator refused it with 633: it is as we have it registered",
+        "+915550000013": "the operator refused it with 650: the phone wants no such messages",
+        PHONE: "",
+    }
+    ((template, why),) = over_smpp.rows("select name, why from alarm where kind = 'template'")
+    assert (template, why) == (
+        "sms.filed_meter/en",
+        "the operator refused it with 620: entity, header or template is not in order there",
+    )
+    today = gateway.hop.clock().date()
+    assert {phone for phone in codes if gateway.store.recall(phone, today).muted} == {"+915550000013"}
+
+
+@pytest.mark.xdist_group("kannel")
 def test_an_smsc_that_is_away_for_a_while(over_smpp: Product, smsc: Smsc) -> None:
     smsc.leave()
     outcome = Sent("")
@@ -396,11 +423,11 @@ def test_bearerbox_keeps_what_we_have_not(smsc: Smsc, tmp_path: Path) -> None:
         return []
 
     box = Bearerbox(settings.kannel_port + 1, Kannel(settings, lambda key, lang: "").hear_sms, serve, lambda: None, lambda: None)
-    worker = threading.Thread(target=box.run, args=(stop,))
+    worker = threading.Thread(target=box.run, args=(stop,), daemon=True)
     with Boxes(tmp_path, settings):
         for number, text in enumerate(TEXTS.values()):
             smsc.bring(f"+91555000{number:04d}", "56161", text)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while smsc.left() or not worker.ident or [*(tmp_path / "spool").glob("*/*")]:
             assert time.monotonic() < until, [one.text for one in came]
             if not smsc.left() and not worker.ident:  # bearerbox has it all

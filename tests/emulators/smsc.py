@@ -64,9 +64,9 @@ class Read:
 @dataclass
 class Smsc:
     """Runs in a thread of its own on a free port of this machine, until stopped. `refuse` answers every message with this
-    SMPP error; `receipt` is the state its receipts tell."""
+    SMPP error; `receipts` is what its receipts tell, by phone."""
 
-    receipt: str = "DELIVRD"
+    receipts: dict[str, str] = field(default_factory=dict)
     refuse: int = 0
     parts: list[Part] = field(default_factory=list)
     binds: int = 0
@@ -209,7 +209,8 @@ class Smsc:
         id_ = f"M{len(self.parts)}"
         writer.write(_pdu("submit_sm_resp", number, message_id=id_))
         if pdu.registered_delivery & 1:
-            receipt = f"id:{id_} sub:001 dlvrd:001 submit date:2611241200 done date:2611241200 stat:{self.receipt} err:000 text:"
+            told = self.receipts.get(phone, "stat:DELIVRD err:000")
+            receipt = f"id:{id_} sub:001 dlvrd:001 submit date:2611241200 done date:2611241200 {told} text:"
             self._add([_message(phone, sender, receipt.encode(), GSM_DEFAULT, IS_RECEIPT)])
 
 
