@@ -37,7 +37,7 @@ STEPS = {
 def test_clock_steps(days: list[str], settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MEND", 0.1)
     with Emulator() as carrier:
-        changed = {"at_base_url": carrier.url, "at_api_key": API_KEY, "send_timeout": 2, "sends_per_second": 1000, "equal_most": 1000,
+        changed = {"at_base_url": carrier.url, "at_api_key": API_KEY, "sends_per_second": 1000, "equal_most": 1000,
                    "loop_equal": 1000, "loop_most": 1000}  # fmt: skip
         gateway = assemble(Settings.model_validate(settings.model_dump() | changed))
         town.build(gateway.store)

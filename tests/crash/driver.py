@@ -415,7 +415,8 @@ class Driver:
         states = dict(store.database.rows("select state, count(*) from outbox group by state"))
         if unexpected := states.keys() - {"sent", "delivered", "unknown"}:
             faults.append(f"messages ended as {unexpected}: {states}")
-        if self.findings.duplicates > min(self.findings.in_flight, DUPLICATES * self.findings.kills.total()):
+        kills = max(self.findings.kills.total(), 30)  # of fewer, chance decides
+        if self.findings.duplicates > min(self.findings.in_flight, DUPLICATES * kills):
             faults.append("too many SMS went out twice")
 
 
