@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows import SERVICES as SERVICES_ASKED
 from flows import casework
-from flows.records import Conversation
+from flows.records import Conversation, Text
 from gateway.aliases import LiveEar
 from gateway.app import Gateway
 from gateway.desk import Desk, desk_words, make_desk
@@ -24,6 +24,7 @@ from gateway.desk.front import SERVICES, front_routes
 from gateway.desk.routes import ROUTES, desk_routes
 from gateway.records import Inbound
 from gateway.staff import ROLES, Staff
+from gateway.store.sql import campaign_of
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
 
@@ -81,6 +82,11 @@ class Office:
     def inbox(self, label: str) -> list[str]:
         sql = "select text from outbox where phone = ? order by id"
         return [row[0] for row in self.gateway.store.database.rows(sql, (town.PHONES[label],))]
+
+    def message(self, id_: int) -> tuple[str, str]:
+        """State and note of a message in the outbox."""
+        ((state, note),) = self.gateway.store.database.rows("select state, note from outbox where id = ?", (id_,))
+        return state, note
 
     def ticket(self, service: str) -> str:
         sql = "select ticket from request where service = ? order by filed desc limit 1"
@@ -407,6 +413,45 @@ def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
     assert "stopped" in client.post("/desk/messages/campaigns/1", data={"act": "stop"}).text
     done = [row[0] for row in office.gateway.store.database.rows("select what from audit where who = 'omar' order by number")]
     assert [what for what in done if "preview" not in what] == [f"{act} campaign" for act in ("start", "pause", "resume", "stop")]
+
+
+@BOTH_STORES
+def test_what_did_not_arrive_is_sent_again_but_never_what_may_have(office: Office) -> None:
+    """Held by the cap, failed, and of unknown fate: what goes out once only, has grown old or is a campaign's stays."""
+    store, officer = office.gateway.store, Staff("omar", "sms_officer", ("*",), "en")
+    now, phone = office.clock(), town.PHONES["one"]
+    text = office.gateway.pen.compose(Text("sms", "case_called", {"ticket": "40000012"}), phone, now=now)[0]
+
+    def kept(state: str, **how: object) -> int:
+        columns = {"state": state, "attempts": int(state != "held"), **how}
+        with store.write():
+            store.enqueue([text])
+            ((id_,),) = store.database.rows("select max(id) from outbox")
+            for column, value in columns.items():
+                store.database.run(f"update outbox set {column} = ? where id = ?", (value, id_))
+        return int(id_)
+
+    goes = [kept("held"), kept("failed"), kept("failed", delivery="once"), kept("unknown", delivery="must_arrive", unsure=3)]
+    stays = [kept("unknown", delivery="once", unsure=1), kept("failed", delivery="once", unsure=1),
+             kept("failed", expires=1), kept("failed", inbound=campaign_of("100000001")), kept("sent"), kept("dropped")]  # fmt: skip
+    wrong = kept("failed", text="SBPDCL: what nobody has registered")
+    page = office.as_(officer).get("/desk/messages").text
+    assert all(f'name="message" value="{id_}"' in page for id_ in (*goes, wrong))
+    assert not any(f'name="message" value="{id_}"' in page for id_ in stays)
+    assert phone not in page
+    form = {"message": [*map(str, (*goes, *stays, wrong)), "x", "9" * 30]}
+    section = Staff("s", "supervisor", ("S1",), "en")
+    assert "h-aside" not in office.as_(section).get("/desk/messages").text
+    office.as_(section).post("/desk/messages/again", data=form)
+    before = {id_: office.message(id_) for id_ in stays}
+    assert "4 put into the queue, 7 stay" in office.as_(officer).post("/desk/messages/again", data=form).text
+    assert {office.message(id_) for id_ in goes} == {("waiting", "")}
+    assert {id_: office.message(id_) for id_ in stays} == before
+    state, note = office.message(wrong)
+    assert state == "failed"
+    assert "sms.case_called" in note
+    done = store.database.rows("select who, what, subject from audit where what = 'send again' order by number")
+    assert [tuple(row) for row in done] == [("omar", "send again", f"message {id_}") for id_ in goes]
 
 
 def test_the_public_page_and_its_posters(office: Office) -> None:

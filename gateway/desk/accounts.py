@@ -174,7 +174,8 @@ def accounts(ask: Ask) -> Response:
 def _accounts(ask: Ask, status: int = 200, **values: object) -> Response:
     book = StaffBook(ask.desk.gateway.store)
     shown = {"why": "", "handed": None, **values}
-    return ask.desk.page(ask, "accounts.html", status, accounts=book.accounts(), roles=ROLES, logins=book.sessions(), **shown)
+    return ask.desk.page(ask, "accounts.html", status, accounts=book.accounts(), roles=ROLES, logins=book.sessions(),
+                         sections=ask.desk.cases.sections(), **shown)  # fmt: skip
 
 
 def add(ask: Ask) -> Response:

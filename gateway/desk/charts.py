@@ -18,15 +18,18 @@ FONT = 'font-family="Noto Sans, Noto Sans Devanagari, sans-serif"'
 
 
 def stacked(days: Sequence[str], series: Mapping[str, Sequence[int]], title: str) -> Markup:
-    """A column a day, the series on top of each other, with their names below."""
+    """A column a day or week, the series on top of each other, with their names below."""
     width, floor, left, top = 900, 214, 36, 10
-    most = max([sum(values[at] for values in series.values()) for at in range(len(days))] or [0]) or 1
+    tallest = max([sum(values[at] for values in series.values()) for at in range(len(days))] or [0]) or 1
+    tick = _tick(tallest)
+    lines = -(-tallest // tick)
+    most = lines * tick
     step = (width - left) / max(len(days), 1)
     parts = []
-    for line in range(5):
-        y = top + (floor - top) * line / 4
+    for line in range(lines + 1):
+        y = top + (floor - top) * line / lines
         parts.append(f'<line x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(left - 4, y + 4, str(round(most * (4 - line) / 4)), size=11, anchor="end"))
+        parts.append(_text(left - 4, y + 4, str(most - line * tick), size=11, anchor="end"))
     for at, day in enumerate(days):
         y = float(floor)
         for index, values in enumerate(series.values()):
@@ -86,6 +89,12 @@ def flow_diagram(flow: type[Flow], names: Mapping[str, str], counts: Mapping[str
             _text(x + wide / 2, y + 44, said, anchor="middle", weight=600),
         ]
     return _svg(width, len(layers) * (tall + gap_y), title, parts)
+
+
+def _tick(most: int) -> int:
+    """A round number, of which at most five reach up to the tallest column."""
+    tick: int = next(digit * 10**zeros for zeros in range(20) for digit in (1, 2, 5) if 5 * digit * 10**zeros >= most)
+    return tick
 
 
 def _text(x: float, y: float, words: str, *, size: int = 13, anchor: str = "start", weight: int = 400) -> str:

@@ -13,8 +13,9 @@ from gateway.desk.figures import delivered
 from gateway.store.figures import TAKEN, Figures
 from gateway.store.queue import Queue
 
-#: How far back delivery is counted.
+#: How far back delivery is counted, and what has not arrived is listed: the newest of it, as many as one form takes.
 BACK = timedelta(days=7)
+MOST_ASIDE = 50
 LANGS = ("hi", "hi-Latn", "en")
 
 
@@ -38,6 +39,10 @@ def messages(ask: Ask) -> Response:
         "messages.html",
         ages=queue.ages(now),
         alarms=queue.alarms(),
+        # whose phones they are, not who sits in one section need know
+        aside=queue.aside(now - BACK, now, MOST_ASIDE) if ask.staff.sees_all else (),
+        again=ask.query.get("again", "") if ask.query.get("again", "").isdecimal() else "",
+        kept=ask.query.get("kept", "") if ask.query.get("kept", "").isdecimal() else "",
         delivery=delivery,
         chart=bars(delivered(ask, sent), w["delivery"]),
         parts=(hour, day),
@@ -52,6 +57,28 @@ def messages(ask: Ask) -> Response:
         categories=CATEGORIES,
         sections=desk.cases.sections(),
     )
+
+
+def again(ask: Ask) -> Response:
+    """Put chosen messages into the queue once more: none that may have arrived and goes out once, and none that operators
+    would refuse. The rules of sending hold for them as for any other."""
+    desk, now = ask.desk, ask.desk.clock()
+    queue, registry = Queue(desk.gateway.store), desk.gateway.pen.registry
+    ids = [int(id_) for id_ in ask.form.get("message", ()) if id_.isascii() and id_.isdigit() and len(id_) < 16]
+    if not ids or not ask.staff.sees_all:
+        return RedirectResponse("/desk/messages#h-aside", 303)
+    gone = 0
+    with desk.gateway.store.write([message.phone for message in queue.aside_of(ids, now)]):
+        for message in queue.aside_of(ids, now):
+            if message.hindrance:
+                continue
+            if refused := registry.check(message.text, *message.template.split("/")):
+                queue.remark(message.id, refused)
+            elif queue.send_again(message.id, now):
+                desk.audit.within(ask.staff, "send again", f"message {message.id}", message.template)
+                gone += 1
+    desk.wake()
+    return RedirectResponse(f"/desk/messages?again={gone}&kept={len(ids) - gone}#h-aside", 303)
 
 
 def mended(ask: Ask) -> Response:

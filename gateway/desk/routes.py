@@ -34,6 +34,7 @@ ROUTES: tuple[Page, ...] = (
     Page("/misheard/remove", "POST", misheard.remove, EARS),
     Page("/messages", "GET", messages.messages, SENDERS),
     Page("/messages/mended", "POST", messages.mended, SENDERS),
+    Page("/messages/again", "POST", messages.again, SENDERS),
     Page("/messages/preview", "GET", campaigns.preview, SENDERS),
     Page("/messages/campaigns", "POST", campaigns.start, SENDERS),
     Page("/messages/campaigns/{campaign}", "POST", campaigns.act, SENDERS),

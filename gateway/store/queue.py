@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
-from gateway.store.sql import LANES, Store, millis, moment
+from gateway.store.sql import CAMPAIGN, LANES, Store, millis, moment
 
 #: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again);
 #: held (the cap caught it), dropped (its phone wants no information), stopped (its template's queue is).
@@ -23,10 +23,15 @@ REPORTED: Mapping[str, tuple[str, ...]] = {
 }
 #: Clocks of two machines may differ by so much.
 SKEW_MILLIS = 5_000
+#: The states in which a message stands until a person has it sent again; as the index over them has it.
+ASIDE = "('held', 'failed', 'unknown')"
 AlarmKind = Literal["template", "carrier", "budget", "disk", "check"]
 
 _MESSAGE = """o.id, o.phone, o.text, o.encoding, o.parts, o.template, o.carrier, o.lane, o.delivery, o.attempts, o.due_at, o.expires,
     o.inbound, o.unsure"""
+
+_ASIDE = f"""select o.id, o.phone, o.text, o.template, o.state, o.note, o.created, o.delivery, o.unsure, o.expires, o.inbound
+    from outbox o where o.state in {ASIDE} and o.text <> ''"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,21 @@ class Alarm:
     name: str
     at: datetime
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A message that has not arrived, or may not have, and that nobody is trying to send. `hindrance` says why it is not to be
+    sent again: it may have arrived and goes out once, it means nothing any more, or a campaign would write it anew."""
+
+    id: int
+    phone: str
+    text: str
+    template: str
+    state: str
+    note: str
+    created: datetime
+    hindrance: Literal["", "once", "stale", "campaign"]
 
 
 class Queue:
@@ -204,6 +224,20 @@ class Queue:
         """Say of a message why it failed."""
         self._run("update outbox set note = ? where id = ?", (note, id_))
 
+    def aside(self, since: datetime, now: datetime, limit: int) -> list[Aside]:
+        """What was held, failed or is of unknown fate, the newest first, and what hinders sending it again."""
+        sql = f"{_ASIDE} and o.created >= ? order by o.id desc limit ?"
+        return [_aside(row, now) for row in self._rows(sql, (millis(since), limit))]
+
+    def aside_of(self, ids: Sequence[int], now: datetime) -> list[Aside]:
+        """The same of messages that somebody has chosen; what has moved on since is not among them."""
+        return [_aside(row, now) for row in self._store.database.rows_in(f"{_ASIDE} and o.id in (?*) order by o.id", ids)]
+
+    def send_again(self, id_: int, now: datetime) -> bool:
+        """Due now, once more through every gate of the clerk. False if it has moved on meanwhile."""
+        sql = f"update outbox set state = 'waiting', due_at = ?, note = '' where id = ? and state in {ASIDE}"
+        return bool(self._run(sql, (millis(now), id_)))
+
     # --- what a person must look at ---------------------------------------------------------------------------------
 
     def alarms(self) -> list[Alarm]:
@@ -276,6 +310,18 @@ class Queue:
         )
         rows = self._rows(sql, (phone,))
         return str(rows[0][0]) if rows else ""
+
+
+def _aside(row: Sequence[Any], now: datetime) -> Aside:
+    id_, phone, text, template, state, note, created, delivery, unsure, expires, inbound = row
+    hindrance: Literal["", "once", "stale", "campaign"] = ""
+    if delivery == "once" and (state == "unknown" or unsure):
+        hindrance = "once"
+    elif expires is not None and expires < millis(now):
+        hindrance = "stale"
+    elif inbound.startswith(CAMPAIGN):
+        hindrance = "campaign"  # whose account may have paid meanwhile
+    return Aside(id_, phone, text, template, state, note, moment(created), hindrance)
 
 
 def _message(row: Sequence[Any]) -> OutboundMessage:

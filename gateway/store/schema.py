@@ -123,6 +123,7 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "alter table outbox add column unsure integer not null default 0",
             "create index outbox_sending on outbox (carrier, id) where state = 'sending'",
             "create index outbox_unsure on outbox (phone) where unsure > 0",
+            "create index outbox_aside on outbox (id) where state in ('held', 'failed', 'unknown')",
             "alter table delivery add column phone text not null default ''",
             "create index delivery_phone on delivery (phone, at)",
             "create table alarm (kind text not null, name text not null, at bigint not null, why text not null, primary key (kind, name))",

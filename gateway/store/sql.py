@@ -90,9 +90,13 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+#: What caused a reminder or notice in the outbox begins like this.
+CAMPAIGN = "campaign/"
+
+
 def campaign_of(account: str) -> str:
     """What a reminder in the outbox says it was caused by: the account it is about."""
-    return f"campaign/{account}"
+    return f"{CAMPAIGN}{account}"
 
 
 class Conflict(Exception):

@@ -111,11 +111,11 @@ def fill(gateway: Gateway, people: int, count: int) -> None:
                 "insert into section (code, name_deva, name_latin, area) values (?, ?, ?, 'urban')",
                 (f"S{number}", f"प्रशाखा {number}", f"Section {number}"),
             )
-    database.enable_search()
+    with database.unhurried():
+        database.enable_search()
+    database.look_anew()
     if isinstance(database, SQLite):
         database.run("pragma synchronous=full")
-    else:
-        database.run("analyze")  # as autovacuum does in a living town
 
 
 @contextmanager
