@@ -86,6 +86,7 @@ def common(work: str, *, first: str) -> Sequence[Row]:
         # in state           step        goes to             who may  entered   message     only if
         ("*",                "ask",      "waiting_consumer", BOTH,    "reason", "waiting"),
         ("waiting_consumer", "answered", work,               BOTH,    ""),
+        ("waiting_consumer", "expire",   "expired",          BOTH,    "",       "expired",  "waited"),
         ("*",                "correct",  "=",                BOTH,    "reason"),
         ("*",                "reject",   "rejected",         SECTION, "reason", "rejected"),
         ("*",                "withdraw", "withdrawn",        BOTH,    "reason", "withdrawn"),
@@ -143,14 +144,17 @@ class NewConnection(Case):
         ("submitted",    "accept",     "inspection",   BOTH,    "name address papers receipt", "accepted"),
         ("fee_due",      "fee_in",     "fee_paid",     BOTH,    "receipt"),
         ("fee_due",      "back",       "submitted",    BOTH,    "reason"),
+        ("fee_due",      "expire",     "expired",      BOTH,    "",                            "expired",   "waited"),
         ("fee_paid",     "ask_papers", "docs_pending", BOTH,    "",                            "papers_new_connection"),
         ("fee_paid",     "accept",     "inspection",   BOTH,    "name address papers receipt", "accepted"),
         ("docs_pending", "accept",     "inspection",   BOTH,    "name address papers receipt", "accepted"),
         ("docs_pending", "ask_fee",    "fee_due",      BOTH,    "fee",                         "fee"),
+        ("docs_pending", "expire",     "expired",      BOTH,    "",                            "expired",   "waited"),
         ("inspection",   "estimate",   "demand_note",  SECTION, "finding estimate",            "demand"),
         ("inspection",   "back",       "docs_pending", SECTION, "reason",                      "papers_new_connection"),
         ("demand_note",  "demand_in",  "demand_paid",  BOTH,    "demand_receipt"),
         ("demand_note",  "back",       "inspection",   SECTION, "reason"),
+        ("demand_note",  "expire",     "expired",      BOTH,    "",                            "expired",   "waited"),
         ("demand_paid",  "issue",      "meter_issued", SECTION, "new_meter"),
         ("meter_issued", "connect",    "energised",    SECTION, "account first_reading",       "energised"),
         ("meter_issued", "back",       "demand_paid",  SECTION, "reason"),
@@ -176,11 +180,13 @@ class NameTransfer(Case):
         ("submitted",    "ask_papers", "docs_pending",        BOTH,    "",                  "papers_name_transfer"),
         ("submitted",    "accept",     "verification",        BOTH,    "name papers"),
         ("docs_pending", "accept",     "verification",        BOTH,    "name papers"),
+        ("docs_pending", "expire",     "expired",             BOTH,    "",                  "expired",              "waited"),
         ("verification", "ask_fee",    "fee_due",             BOTH,    "fee",               "fee"),
         ("verification", "back",       "docs_pending",        BOTH,    "reason",            "papers_name_transfer"),
         ("verification", "approve",    "approved",            SECOND,  "name papers",       "",                     "after_objection owes_nothing by_another"),
         ("fee_due",      "approve",    "approved",            SECOND,  "name papers receipt", "",                   "after_objection owes_nothing by_another"),
         ("fee_due",      "back",       "verification",        BOTH,    "reason"),
+        ("fee_due",      "expire",     "expired",             BOTH,    "",                  "expired",              "waited"),
         ("approved",     "enter",      "effective_next_bill", BOTH,    "name",              "transferred"),
         ("approved",     "back",       "verification",        SECTION, "reason"),
         *common("verification", first="verification"),
@@ -221,6 +227,7 @@ class MeterTest(Case):
         ("submitted",    "ask_fee", "test_fee_due",   BOTH,    "fee",                                  "fee"),
         ("test_fee_due", "fee_in",  "assigned",       BOTH,    "receipt",                              "assigned"),
         ("test_fee_due", "back",    "submitted",      BOTH,    "reason"),
+        ("test_fee_due", "expire",  "expired",        BOTH,    "",                                     "expired", "waited"),
         ("assigned",     "to_lab",  "at_lab",         SECTION, "old_reading"),
         ("assigned",     "back",    "test_fee_due",   SECTION, "reason"),
         ("at_lab",       "sound",   "done",           SECTION, "error",                                "sound"),
@@ -346,7 +353,8 @@ class Step:
 class Work:
     """One request in somebody's hands: what the conditions of the tables ask.
 
-    `by` is who wants to take a step, `last` who took the one before, `objection` the time in which others may object.
+    `by` is who wants to take a step, `last` who took the one before, `objection` the time in which others may object,
+    `patience` how long the person's answer is awaited.
     """
 
     request: Request
@@ -355,6 +363,7 @@ class Work:
     last: str
     now: datetime
     objection: timedelta
+    patience: timedelta
     consumer: Consumer | None = None
     state: str = field(init=False)
 
@@ -368,6 +377,10 @@ class Work:
     def after_objection(self) -> bool:
         """The hours in which the objecting word cancels are over."""
         return self.now - self.request.filed >= self.objection
+
+    def waited(self) -> bool:
+        """The person's answer, papers or fee have been awaited long enough."""
+        return self.now - self.request.since >= self.patience
 
     def owes_nothing(self) -> bool:
         """No dues on the account."""

@@ -231,7 +231,8 @@ class Policy(Struct, frozen=True):
 
     `limits` gives the time limit of a service in an area, `changes` those in force from a day on. `phone_from_load` (watts)
     and `phone_from_date` open new connections by phone. `test_fee` is the meter test fee in paise by number of phases.
-    `objection` is how long GALAT undoes a disconnection or halts a name transfer, `link_objection` a new link. `resume` is
+    `objection` is how long GALAT undoes a disconnection or halts a name transfer, `link_objection` a new link,
+    `patience` how long the desk awaits the person's answer before it may close a request as expired. `resume` is
     how long an unfinished conversation is offered again, `idle` how long a question stays open at all, `answer_life` how
     long a message about a bill may be answered. A reading is far above the usual if it is more than `usual_times` the last
     units and than `usual_least`. `own_reading` are the days of the month between which people send their own. `mobile` is
@@ -245,6 +246,7 @@ class Policy(Struct, frozen=True):
     test_fee: Mapping[int, int]
     objection: timedelta
     link_objection: timedelta
+    patience: timedelta
     resume: timedelta
     idle: timedelta
     guesses_a_day: int

@@ -51,9 +51,8 @@ class Casework:
     def work(self, staff: Staff, request: Request) -> Work:
         """A request in somebody's hands."""
         consumer = self.store.consumer(request.account) if request.account else None
-        return Work(
-            request, staff.name, staff.role, self.cases.last_hand(request.ticket), self.clock(), self.policy.objection, consumer
-        )
+        last, policy = self.cases.last_hand(request.ticket), self.policy
+        return Work(request, staff.name, staff.role, last, self.clock(), policy.objection, policy.patience, consumer)
 
     def find(self, staff: Staff, ticket: str) -> tuple[Row, Request]:
         """A request that this person may see. Raises Refused."""

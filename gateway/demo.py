@@ -469,7 +469,7 @@ def _take(cases: Cases, ticket: str, step: Taken, at: datetime) -> None:
     """A step as gateway/casework.py takes it, but nobody is told: the town is built, not lived in."""
     request = cases.request(ticket)
     assert request is not None
-    work = Work(request, step.by, "supervisor", cases.last_hand(ticket), at, timedelta())
+    work = Work(request, step.by, "supervisor", cases.last_hand(ticket), at, timedelta(), timedelta())
     work.take(step.step)
     case = CASES[request.service]
     cases.move(ticket, work.state, open=work.state not in case.finished(), stops=stops(request.service, work.state),

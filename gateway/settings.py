@@ -219,6 +219,11 @@ class Settings(BaseSettings):
     )
     guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
     objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
+    patience_days: int = Field(
+        30,
+        description="days of waiting for the person's answer, papers or fee after which the desk may close a request as expired "
+        "(the company's form names a period, not its length: the company orders it) [proposal]",
+    )
     link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
     desk_idle_minutes: Annotated[int, Field(ge=1)] = Field(
         30, description="minutes without a click after which a login at the desk ends (ASVS 5.0, 7.3.1)"
@@ -417,6 +422,7 @@ class Settings(BaseSettings):
             test_fee={1: self.test_fee_single * 100, 3: self.test_fee_three * 100},
             objection=hours(self.objection_hours),
             link_objection=days(self.link_objection_days),
+            patience=days(self.patience_days),
             resume=timedelta(minutes=self.resume_minutes),
             idle=hours(self.idle_hours),
             guesses_a_day=self.guesses_a_day,

@@ -34,7 +34,7 @@ def test_every_state_is_reached_and_left(case: type[casework.Case]) -> None:
     while fresh:
         fresh = {to for state in fresh for to in forward[state]} - reached
         reached |= fresh
-    asked_by_the_person = {"held", "cancelled", "expired"}
+    asked_by_the_person = {"held", "cancelled"}
     assert set(case.states()) - reached <= asked_by_the_person
     for state in case.states():
         assert forward[state] - {state}, f"{state} is never left"
@@ -94,7 +94,7 @@ def test_the_clock_stands_still_while_it_is_the_persons_turn() -> None:
 
 
 def work(service: str, state: str, *, by: str = "asha", role: str = "section", last: str = "", **details: str) -> Work:
-    return Work(request(service, state, **details), by, role, last, NOW, timedelta(hours=24))
+    return Work(request(service, state, **details), by, role, last, NOW, timedelta(hours=24), timedelta(days=30))
 
 
 def offered(one: Work) -> dict[str, tuple[str, ...]]:
@@ -120,6 +120,22 @@ def test_time_to_object() -> None:
     assert offered(fresh)["confirm"] == ()
     fresh.now = fresh.request.filed + timedelta(hours=23)
     assert offered(fresh)["confirm"] == ("after_objection",)
+
+
+def test_it_expires_only_where_and_when_the_person_was_awaited_long_enough() -> None:
+    for case in ALL:
+        awaited = {step.state for step in steps_of(case) if step.name == "expire"}
+        assert "waiting_consumer" in awaited <= case.waits | {"waiting_consumer"}
+        one = work(case.service, "waiting_consumer", role="centre")
+        since = one.request.since
+        one.now = since + timedelta(days=30) - timedelta(seconds=1)
+        assert offered(one)["expire"] == ("waited",)
+        one.now = since + timedelta(days=30)
+        assert offered(one)["expire"] == ()
+        one.take("expire")
+        assert one.state == "expired"
+        assert "reopen" in {step.name for step in steps_of(case) if step.state == "expired"}
+    assert "expire" not in offered(work("disconnection", "final_bill"))
 
 
 def test_suspended_only_if_for_some_time_was_asked() -> None:

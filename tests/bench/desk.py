@@ -113,7 +113,8 @@ def fill(gateway: Gateway, people: int, count: int) -> None:
             )
     with database.unhurried():
         database.enable_search()
-    database.look_anew()
+        if not isinstance(database, SQLite):
+            database.run("vacuum analyze")  # as autovacuum does in a living town
     if isinstance(database, SQLite):
         database.run("pragma synchronous=full")
 
