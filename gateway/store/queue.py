@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.store.sql import CAMPAIGN, LANES, Store, millis, moment
 
-#: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again);
+#: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again by itself);
 #: held (the cap caught it), dropped (its phone wants no information), stopped (its template's queue is).
 STATES = ("waiting", "sending", "sent", "delivered", "failed", "unknown", "held", "dropped", "stopped")
 #: A carrier's word on a message may only move it forward.
