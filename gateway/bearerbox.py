@@ -47,8 +47,9 @@ CODINGS = {-1: "utf-8", 0: "utf-8", 2: "utf-16-be"}
 LONGEST = 1 << 20
 #: Seconds between looks at whether to stop, to a connection, and until the next try after trouble.
 LOOK, CONNECT, AGAIN = 0.5, 3.0, 2.0
-#: Seconds after which what has come of a long SMS is heard without the rest.
-INCOMPLETE = 600.0
+#: Seconds after which what has come of a long SMS is heard without the rest, and for which a whole one is remembered: what the
+#: SMSC brings twice comes soon after the new bind, and a phone's references come round.
+INCOMPLETE, WHOLE = 600.0, 60.0
 
 #: Whose long SMS: from, to, its reference, the count of its parts.
 Key = tuple[str, str, int, int]
@@ -82,7 +83,7 @@ class Bearerbox:
 
     def run(self, stop: threading.Event) -> None:
         """Keep a line until `stop`. When it breaks, or nothing can be kept, the next brings what was not acknowledged."""
-        why = ""
+        why, parts = "", Parts()
         with socket.socket(socket.AF_UNIX) as turn:
             while not stop.is_set() and not self._has_turn(turn):
                 stop.wait(AGAIN)
@@ -93,7 +94,8 @@ class Bearerbox:
                         line.sendall(_packed(ADMIN, IDENTIFY, BOX.encode()))
                         log.info("bearerbox.connected")
                         why = ""
-                        self._take(line, stop)
+                        parts.begin_anew()
+                        self._take(line, parts, stop)
                 except Exception as error:
                     if why != (why := type(error).__name__):  # said once, however long it lasts
                         log.warning("bearerbox.away", hint="see GATEWAY_KANNEL_PORT", exc_info=error)
@@ -110,9 +112,9 @@ class Bearerbox:
             return False
         return True
 
-    def _take(self, line: socket.socket, stop: threading.Event) -> None:
+    def _take(self, line: socket.socket, parts: Parts, stop: threading.Event) -> None:
         """Serve what comes, together as much as has come."""
-        buffer, parts = bytearray(), Parts()
+        buffer = bytearray()
         while not stop.is_set():
             with suppress(TimeoutError):
                 octets = line.recv(1 << 16)
@@ -177,12 +179,19 @@ class Parts:
             return
         parts.append(brought)
         if _is_whole(parts):
+            self._since[key] = self._clock()
             yield _joined(parts)
+
+    def begin_anew(self) -> None:
+        """A new line brings all parts of what was not acknowledged. Of what was, it may still bring one that came twice."""
+        for key in [key for key, parts in self._sets.items() if not _is_whole(parts)]:
+            del self._sets[key], self._since[key]
 
     def overdue(self) -> Iterator[Brought]:
         """What has waited too long for its other parts, as it is. Whole ones are forgotten."""
-        for key in [key for key, since in self._since.items() if self._clock() - since > INCOMPLETE]:
-            yield from self._close(key)
+        for key, parts in [*self._sets.items()]:
+            if self._clock() - self._since[key] > (WHOLE if _is_whole(parts) else INCOMPLETE):
+                yield from self._close(key)
 
     def _close(self, key: Key) -> Iterator[Brought]:
         parts, _ = self._sets.pop(key), self._since.pop(key)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from flows.records import Conversation, Text
 from gateway.app import Gateway, assemble, make_app
-from gateway.bearerbox import INCOMPLETE, Bearerbox, Brought, Parts, read
+from gateway.bearerbox import INCOMPLETE, WHOLE, Bearerbox, Brought, Parts, read
 from gateway.carriers import Ignored, Request, Unreadable
 from gateway.carriers.kannel import Kannel, read_answer
 from gateway.hop import Unavailable
@@ -174,6 +174,25 @@ def test_a_part_that_comes_twice() -> None:
     now = INCOMPLETE + 1
     assert [one.heard()["text"] for one in parts.overdue()] == ["another text"]  # the rest never came
     assert [*parts.overdue()] == []
+
+
+def test_a_whole_one_is_soon_forgotten() -> None:
+    now = 0.0
+    parts = Parts(lambda: now)
+    assert len([one for number in (1, 2, 3) for one in parts.add(part(number, "a"))]) == 1
+    now = WHOLE + 1
+    assert [*parts.overdue()] == []
+    assert [*parts.add(part(1, "a"))] == []  # another SMS that begins alike
+
+
+def test_parts_on_a_new_line() -> None:
+    parts = Parts()
+    for brought in (part(1, "a"), part(2, "b"), part(3, "c"), part(1, "x", reference=8), part(2, "y", reference=8)):
+        [*parts.add(brought)]
+    parts.begin_anew()
+    again = [part(3, "c", id_="9"), part(3, "z", reference=8), part(2, "y", reference=8), part(1, "x", reference=8)]
+    heard = [one for brought in again for one in parts.add(brought)]
+    assert [(one.heard()["text"], one.ack) for one in heard] == [("abc", b"9 "), ("xyz", b"3 2 1 ")]
 
 
 def test_a_part_by_its_header() -> None:
