@@ -106,10 +106,20 @@ class Gateway:
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
             if isinstance(carrier, Kannel) and self.settings.own_kannel:
-                port = self.settings.kannel_port + 1
-                work.append(Bearerbox(port, carrier.hear_sms, self.hop.serve, lambda: workers.wake(), self.store.close))
+                port, close = self.settings.kannel_port + 1, self.store.close
+                work.append(
+                    Bearerbox(port, carrier.hear_sms, self.hop.serve, lambda: workers.wake(), self._bearerbox_away, close)
+                )
         workers = Workers(work)
         return workers
+
+    def _bearerbox_away(self, away: bool) -> None:
+        queue, now = Queue(self.store), self.hop.clock()
+        with self.store.write():
+            if away:
+                queue.raise_alarm("carrier", "bearerbox", now, "no SMS come in: does Kannel's bearerbox run?")
+            else:
+                queue.end_alarm("carrier", "bearerbox", now)
 
     def billing(self) -> Billing:
         """What people are told of bills, payments, balances and noted phones."""

@@ -47,6 +47,8 @@ CODINGS = {-1: "utf-8", 0: "utf-8", 2: "utf-16-be"}
 LONGEST = 1 << 20
 #: Seconds between looks at whether to stop, to a connection, and until the next try after trouble.
 LOOK, CONNECT, AGAIN = 0.5, 3.0, 2.0
+#: Seconds without a line after which a person should look.
+AWAY = 30.0
 #: Seconds after which what has come of a long SMS is heard without the rest, and for which a whole one is remembered: what the
 #: SMSC brings twice comes soon after the new bind, and a phone's references come round.
 INCOMPLETE, WHOLE = 600.0, 60.0
@@ -73,29 +75,38 @@ class Brought(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Bearerbox:
     """The line to it. `hear` understands the fields of an SMS, `serve` answers a group of different phones, `after` is called
-    when that is durable, `close` at the end."""
+    when that is durable, `away` with whether there has been no line for long, `close` at the end."""
 
     port: int
     hear: Callable[[Mapping[str, str]], Inbound]
     serve: Callable[[Sequence[Inbound]], Sequence[Answer]]
     after: Callable[[], None]
+    away: Callable[[bool], None]
     close: Callable[[], None]
 
     def run(self, stop: threading.Event) -> None:
         """Keep a line until `stop`. When it breaks, or nothing can be kept, the next brings what was not acknowledged."""
         why, parts = "", Parts()
+        since, told = time.monotonic(), False
         with socket.socket(socket.AF_UNIX) as turn:
             while not stop.is_set() and not self._has_turn(turn):
                 stop.wait(AGAIN)
             while not stop.is_set():
                 try:
+                    if not told and time.monotonic() - since > AWAY:
+                        self.away(True)
+                        told = True
                     with socket.create_connection(("127.0.0.1", self.port), CONNECT) as line:
                         line.settimeout(LOOK)
                         line.sendall(_packed(ADMIN, IDENTIFY, BOX.encode()))
                         log.info("bearerbox.connected")
-                        why = ""
+                        self.away(False)
+                        why, told = "", False
                         parts.begin_anew()
-                        self._take(line, parts, stop)
+                        try:
+                            self._take(line, parts, stop)
+                        finally:
+                            since = time.monotonic()
                 except Exception as error:
                     if why != (why := type(error).__name__):  # said once, however long it lasts
                         log.warning("bearerbox.away", hint="see GATEWAY_KANNEL_PORT", exc_info=error)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.records import Conversation, Text
+from gateway import bearerbox
 from gateway.app import Gateway, assemble, make_app
 from gateway.bearerbox import INCOMPLETE, WHOLE, Bearerbox, Brought, Parts, read
 from gateway.carriers import Ignored, Request, Unreadable
@@ -28,6 +30,7 @@ from gateway.hop import Unavailable
 from gateway.kannel_config import configuration
 from gateway.records import Answer, Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import BadSetting, Settings, load
+from gateway.store.queue import Queue
 from tests.emulators.smsc import Smsc
 from tests.kannel import FAKESMSC, SECRET, Boxes, free_ports, need_kannel
 
@@ -210,6 +213,23 @@ def test_a_part_by_its_header() -> None:
 def test_what_is_no_message_is_refused(octets: bytes) -> None:
     with suppress(ValueError, ConnectionError):
         assert read(octets).ack.endswith(b"31b")
+
+
+def test_a_line_that_is_away_for_long_is_an_alarm(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bearerbox, "AWAY", 0.0)
+    monkeypatch.setattr(bearerbox, "AGAIN", 0.05)
+    stop, away, port = threading.Event(), SimpleQueue[bool](), free_ports(1)
+    box = Bearerbox(
+        port, lambda _: Inbound("", "", "", "sms", "", gateway.hop.clock()), lambda _: [], stop.set, away.put, stop.set
+    )
+    threading.Thread(target=box.run, args=(stop,), daemon=True).start()
+    assert away.get(timeout=60)
+    with socket.create_server(("127.0.0.1", port)):
+        assert not away.get(timeout=60)
+        stop.set()
+    for now_away in (True, False):
+        gateway._bearerbox_away(now_away)
+        assert [(one.kind, one.name) for one in Queue(gateway.store).alarms()] == [("carrier", "bearerbox")] * now_away
 
 
 # --- what its answers mean ----------------------------------------------------------------------------------------------
@@ -441,7 +461,14 @@ def test_bearerbox_keeps_what_we_have_not(smsc: Smsc, tmp_path: Path) -> None:
             raise trouble.pop()
         return []
 
-    box = Bearerbox(settings.kannel_port + 1, Kannel(settings, lambda key, lang: "").hear_sms, serve, lambda: None, lambda: None)
+    box = Bearerbox(
+        settings.kannel_port + 1,
+        Kannel(settings, lambda key, lang: "").hear_sms,
+        serve,
+        lambda: None,
+        lambda _: None,
+        lambda: None,
+    )
     worker = threading.Thread(target=box.run, args=(stop,), daemon=True)
     with Boxes(tmp_path, settings):
         for number, text in enumerate(TEXTS.values()):
