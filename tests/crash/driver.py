@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
+import psycopg
+
 from gateway.app import Gateway, assemble
 from gateway.check import check
 from gateway.hop import now_utc
@@ -453,9 +455,12 @@ class _Days(list[str]):
 
 def _kill_in(server: Server) -> None:
     """Kill one of the processes that serve us, in the middle of whatever it does; the server then ends all and recovers."""
-    serving = server.sql("select pid from pg_stat_activity where datname = 'town' order by random() limit 1")
-    for (pid,) in serving:
-        os.kill(int(str(pid)), signal.SIGKILL)
+    with contextlib.suppress(psycopg.OperationalError, ProcessLookupError), psycopg.connect(server.url()) as other:
+        serving = other.execute("select pid from pg_stat_activity where datname = 'town' order by random() limit 1").fetchall()
+        for (pid,) in serving:
+            os.kill(pid, signal.SIGKILL)
+        while serving:  # until the server has noticed, and ends this connection with all others
+            other.execute("select 1")
     server.wait()
 
 
