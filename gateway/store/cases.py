@@ -72,7 +72,7 @@ class Sms:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One exchange on a phone: what was typed or written, and the page or message that answered it."""
+    """One exchange on a phone: what was typed or written, and the page or message that answered it and whether it asks nothing more."""
 
     at: datetime
     channel: str
@@ -80,6 +80,7 @@ class Said:
     text: str
     page: str
     lang: str
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +323,7 @@ class Cases:
 
     def heard(self, phone: str, inbound: str) -> Said | None:
         """The exchange of an inbound."""
-        sql = "select at, channel, session, text, page, lang from inbound where phone = ? and id = ?"
+        sql = "select at, channel, session, text, page, lang, ends from inbound where phone = ? and id = ?"
         rows = self._rows(sql, (phone, inbound))
         return Said(moment(rows[0][0]), *rows[0][1:]) if rows else None
 
