@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 
-from flows.records import Conversation
+from flows.records import Conversation, Text
 from gateway.app import Gateway, assemble, make_app
 from gateway.demo import build_town
 from gateway.desk import desk_words
@@ -120,6 +121,16 @@ def step(page: Page, name: str, /, **typed: str) -> None:
 
 def on_the_phone(page: Page, site: Site, phone: str, *answers: str) -> None:
     """Dial on the phone page and answer."""
+    take_up(page, site, phone)
+    for said in (CODE, *answers):
+        page.keyboard.type(said)
+        with page.expect_response(is_hop):
+            page.keyboard.press("Enter")
+        expect(page.locator("[data-mode=ussd]")).to_be_visible()
+
+
+def take_up(page: Page, site: Site, phone: str) -> None:
+    """Open the phone page and take a phone in hand."""
     page.goto(f"{site.url}/phone/?lang=en")
     page.wait_for_selector("body[data-ready]")
     page.evaluate(
@@ -128,11 +139,6 @@ def on_the_phone(page: Page, site: Site, phone: str, *answers: str) -> None:
         phone,
     )
     page.wait_for_selector(f"body[data-ready='{phone}']")
-    for said in (CODE, *answers):
-        page.keyboard.type(said)
-        with page.expect_response(is_hop):
-            page.keyboard.press("Enter")
-        expect(page.locator("[data-mode=ussd]")).to_be_visible()
 
 
 def test_a_disconnection_from_the_phone_to_its_closure_proof(site: Site, sit: Sit) -> None:
@@ -226,6 +232,23 @@ def test_the_centre_for_a_person_without_a_phone(site: Site, sit: Sit) -> None:
     page.goto(f"{site.url}/desk/requests/{ticket}")
     step(page, "accept", name="मुन्नी देवी", address="सिमरी", papers="all", receipt="BPL")
     expect(page.locator(".path [aria-current]")).to_have_text(site.word("inspection", "hi"))
+
+
+def test_what_failed_is_ticked_and_arrives(site: Site, sit: Sit) -> None:
+    phone, gateway = "+915559999903", site.gateway
+    (message,) = gateway.pen.compose(Text("sms", "case_called", {"ticket": "40000012"}), phone, now=now_utc(), lang="hi")
+    with gateway.store.write():
+        gateway.store.enqueue([replace(message, refused="sms.case_called/hi has no template id")])
+    page = sit("dinesh", "hi", width=360)
+    page.goto(f"{site.url}/desk/messages")
+    is_clean(page)
+    page.get_by_label("+91******9903").check()
+    with page.expect_navigation(url=re.compile("again=1")):
+        page.get_by_role("button", name="निशान वाले फिर भेजें").click()
+    expect(page.locator(".said.good")).to_have_text("1 कतार में गए, 0 रुके रहे।")
+    handset = sit("")
+    take_up(handset, site, phone)
+    expect(handset.locator("#list button").first).to_contain_text("40000012")
 
 
 def test_what_was_typed_wrong_is_said_where_it_was_typed(site: Site, sit: Sit) -> None:

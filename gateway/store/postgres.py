@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: Seconds after which the server gives a statement up, and after which we give the server up.
 STATEMENT_SECONDS, DEADLINE_SECONDS = 4, 5
+#: What very many bear is found among as many consumers; an index would first gather all of them.
+MANY = 10_000
 #: How long after a failed try to connect nobody tries again: what waits is refused at once, not after a try each.
 PAUSE_SECONDS = 0.5
 #: A server that is gone is noticed within these (limits.md section 6): without them a call hangs for minutes.
@@ -368,7 +370,13 @@ class PostgreSQL:
         if not terms:
             return []
         query = " & ".join("'" + term.replace("\\", "\\\\").replace("'", "''") + "':*" for term in terms)
-        return [row[0] for row in self.rows("select account from consumer where words @@ ?::tsquery limit ?", (query, limit))]
+        sql = "select account from (select account, words from consumer limit ?) few where words @@ ?::tsquery limit ?"
+        found = self.rows(sql, (MANY, query, limit))
+        if len(found) < limit:
+            # materialized, for else the limit has the planner read the whole table: it takes any beginning for a frequent one
+            sql = "with found as materialized (select account from consumer where words @@ ?::tsquery) select account from found limit ?"
+            found = self.rows(sql, (query, limit))
+        return [row[0] for row in found]
 
     # --- a town that moves in -----------------------------------------------------------------------------------------
 
