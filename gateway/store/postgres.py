@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: Seconds after which the server gives a statement up, and after which we give the server up.
 STATEMENT_SECONDS, DEADLINE_SECONDS = 4, 5
 #: What very many bear is found among as many consumers; an index would first gather all of them.
-MANY = 10_000
+MANY = 30_000
 #: How long after a failed try to connect nobody tries again: what waits is refused at once, not after a try each.
 PAUSE_SECONDS = 0.5
 #: A server that is gone is noticed within these (limits.md section 6): without them a call hangs for minutes.
