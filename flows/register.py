@@ -32,18 +32,24 @@ class Register(AboutAccount):
         "second": ask(second_fact, deliberate=True),
         "done": end(),
         "already": end(),
+        "no_mobile": end(),
     }
     rules = (
-        # on screen  answer   go to      only if        and then
-        ("start",    "enter", "already", "is_already"),
-        ("start",    "enter", "whose",   "is_named"),
+        # on screen  answer   go to        only if          and then
+        ("start",    "enter", "no_mobile", "has_no_mobile"),
+        ("start",    "enter", "already",   "is_already"),
+        ("start",    "enter", "whose",     "is_named"),
         ("start",    "enter", "ca"),
-        ("ca",       "given", "already", "is_already"),
+        ("ca",       "given", "already",   "is_already"),
         ("ca",       "given", "whose"),
         ("whose",    "yes",   "second"),
-        ("whose",    "no",    "ca",      "",            "drop_account"),
-        ("second",   "given", "done",    "",            "link tell"),
+        ("whose",    "no",    "ca",        "",              "drop_account"),
+        ("second",   "given", "done",      "",              "link tell"),
     )  # fmt: skip
+
+    def has_no_mobile(self) -> bool:
+        """Whether a person without a phone is served at the centre's counter."""
+        return not self.conversation.phone.startswith("+")
 
     def is_already(self) -> bool:
         """Whether the account named is this phone's already."""

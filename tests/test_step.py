@@ -281,6 +281,18 @@ def test_wrong_and_not_linked_sound_alike(one: Phone) -> None:
     assert answers[1] in ("account", "locked")
 
 
+# --- at the counter ------------------------------------------------------------------------------------------------------
+
+
+def test_who_has_no_phone_is_linked_to_nothing() -> None:
+    person = Phone(strangers=[consumer("100000009")])
+    person.conversation = replace(person.conversation, phone="counter-1")
+    person.dial()
+    person.press("6", "1")
+    assert person.turn.text is not None
+    assert (person.turn.text.flow, person.turn.text.screen, person.turn.text.ends) == ("register", "no_mobile", True)
+
+
 # --- the option shown is the option taken -------------------------------------------------------------------------------
 
 
