@@ -183,8 +183,10 @@ class Hop:
         inbound, conversation = hop.inbound, hop.known.conversation
         if inbound.channel != "sms":
             return None
-        why = self.loops.why_silent(inbound, mask_aadhaar(inbound.text)[0])
-        if not why or (hop.said and hop.said[0].intent == "STOP"):
+        first = hop.said[0] if hop.said else Said()
+        is_answer = bool(first.number) or (bool(first.answers) and len(first.raw.split()) == 1)
+        why = self.loops.why_silent(inbound, mask_aadhaar(inbound.text)[0], is_answer=is_answer)
+        if not why or first.intent == "STOP":
             return None
         metrics.SILENCED.labels(why).inc()
         log.warning("hop.silent", hop=inbound.id, phone=masked(inbound.phone), why=why)

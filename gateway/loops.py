@@ -15,16 +15,19 @@ from gateway.store.mailbox import Mailbox
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """`most` SMS of one phone within `within`, or `equal` with the same words, are the last that are answered."""
+    """`most` SMS of one phone within `within`, or `equal` with the same words, are the last that are answered. Answers to
+    questions do not count as equal: who files three services says 1 more often than that.
+    """
 
     mailbox: Mailbox
     within: timedelta
     most: int
     equal: int
 
-    def why_silent(self, inbound: Inbound, masked: str) -> str:
-        """Why an SMS is not answered: `loop`, `echo`, or empty. `masked` is its text as it is kept."""
+    def why_silent(self, inbound: Inbound, masked: str, *, is_answer: bool) -> str:
+        """Why an SMS is not answered: `loop`, `echo`, or empty. `masked` is its text as it is kept, `is_answer` whether it is a
+        number or one word that answers a question."""
         all_, equal = self.mailbox.lately(inbound, masked, self.within)
-        if all_ >= self.most or equal >= self.equal:
+        if all_ >= self.most or (equal >= self.equal and not is_answer):
             return "loop"
         return "echo" if masked and self.mailbox.is_ours(inbound.phone, masked) else ""

@@ -241,8 +241,10 @@ class Settings(BaseSettings):
     )
     hops_a_minute: int = Field(120, description="USSD hops of one phone in a minute, then `try again` [proposal]")
     loop_minutes: int = Field(10, description="minutes in which SMS of one phone are counted, to notice a machine [proposal]")
-    loop_most: int = Field(20, description="SMS of one phone in that time, after which none is answered [proposal]")
-    loop_equal: int = Field(5, description="the same, for SMS with equal words [proposal]")
+    loop_most: int = Field(
+        60, description="SMS of one phone in that time, after which none is answered; five services are some 30 [proposal]"
+    )
+    loop_equal: int = Field(5, description="the same, for SMS with equal words, answers like 1 and HAAN not counted [proposal]")
     resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
     idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")
     priority_load_kw: int = Field(

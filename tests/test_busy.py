@@ -144,8 +144,15 @@ def test_a_store_that_stands_still(gateway: Gateway, clock: Clock, tmp_path: Pat
 
 
 def test_a_machine_is_silenced_with_a_reason(gateway: Gateway, clock: Clock) -> None:
-    for number in range(30):
+    for number in range(70):
         gateway.hop.serve([Inbound(f"m{number}", "phone", "+915550000002", "sms", f"order {number} shipped", clock())])
     rows = gateway.store.database.rows
     assert rows("select count(*) from inbound where screen = 'silent.loop' and page = ''") == [(10,)]
-    assert rows("select count(*) from outbox where template like 'menu.%'") == [(20,)]
+    assert rows("select count(*) from outbox where template like 'menu.%'") == [(60,)]
+
+
+def test_equal_words_are_a_machine_and_equal_answers_a_person(gateway: Gateway, clock: Clock) -> None:
+    for number, text in enumerate([*["back soon"] * 7, "NAYA", *["1"] * 7, "TRANS", *["haan"] * 7]):
+        gateway.hop.serve([Inbound(f"m{number}", "phone", "+915550000002", "sms", text, clock())])
+    sql = "select text, count(*) from inbound where screen = 'silent.loop' group by text"
+    assert gateway.store.database.rows(sql) == [("back soon", 2)]
