@@ -291,6 +291,23 @@ def test_a_report_waits_for_what_is_on_its_way(post: Post, about: str) -> None:
     assert {id_: post.row(id_, "state") for id_ in (first, second)} == states
 
 
+@BOTH_STORES
+def test_of_two_tried_seconds_apart_the_report_between_them_is_about_the_first(post: Post) -> None:
+    """A worker died over both: what was reported before the second was tried is not about it, whatever clocks may differ by."""
+    first = post.put("first")
+    post.outbox().turn()
+    post.clock.wait(timedelta(seconds=1))
+    assert post.queue.report(Report(NAME, "ATXid_9", "Success", "delivered", phone=PHONE), post.clock()) == []
+    post.clock.wait(timedelta(seconds=2))
+    second = post.put("second")
+    post.outbox().turn()
+    post.clock.wait(timedelta(minutes=1))
+    for _, message in post.queue.out(NAME):
+        with post.store.write([PHONE]):
+            assert post.queue.settle(message, Unsure("its sender died"), post.clock(), "waiting", post.clock())
+    assert {id_: post.row(id_, "state") for id_ in (first, second)} == {first: "delivered", second: "waiting"}
+
+
 def test_a_report_from_before_a_message_was_tried_is_not_about_it(post: Post) -> None:
     post.queue.report(Report(NAME, "ATXid_9", "Success", "delivered", phone=PHONE), post.clock())
     in_doubt(post, "first")

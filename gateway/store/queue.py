@@ -182,7 +182,7 @@ class Queue:
         for reference, reported, at in self._rows(sql, (phone, carrier, doubtful[-1][2] - SKEW_MILLIS)):
             if reference in joined:
                 self._move(carrier, reference, reported)
-            elif about := next((one for one in doubtful if one[2] <= at + SKEW_MILLIS), None):
+            elif about := next((one for skew in (0, SKEW_MILLIS) for one in doubtful if one[2] <= at + skew), None):
                 doubtful.remove(about)
                 self._adopt(about[0], carrier, reference, reported)
                 joined[reference] = (int(about[0]), str(about[1]))
