@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 from starlette.applications import Starlette
@@ -41,7 +42,7 @@ from gateway.outbox import Outbox
 from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
-from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
+from gateway.records import Inbound, OptOut, Report, SessionEnd
 from gateway.routing import Routes
 from gateway.scrubbing import heed
 from gateway.settings import Settings
@@ -50,7 +51,7 @@ from gateway.store.mailbox import Mailbox as Post
 from gateway.store.queue import Queue
 from gateway.tariff import Demonstration
 from gateway.templates import open_registry
-from gateway.traffic import Traffic
+from gateway.traffic import Done, Traffic
 from gateway.unfinished import Unfinished
 from gateway.upkeep import Upkeep
 from gateway.webhook import Webhooks
@@ -58,6 +59,7 @@ from gateway.workers import Work, Workers
 from messages import Voice
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +177,13 @@ def assemble(settings: Settings) -> Gateway:
 
 
 class Web(Starlette):
-    """The application. Webhooks pass the framework by, which would cost more than our own work (limits.md section 1)."""
+    """The application. Webhooks pass the framework by, which would cost more than our own work (limits.md section 1), and with
+    gateway/shortcut.py even ASGI."""
 
     def __init__(self, webhooks: Webhooks, routes: Sequence[BaseRoute], lifespan: Lifespan[Web], *, https: bool) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        self._webhooks = webhooks
-        self._headers = raw({**BASE, **(OVER_HTTPS if https else {})})
+        self.webhooks = webhooks
+        self.headers = raw({**BASE, **(OVER_HTTPS if https else {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every answer carries the headers. A fault was answered by the framework; it is logged here
@@ -188,14 +191,24 @@ class Web(Starlette):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        send = with_headers(send, self._headers)
+        send = with_headers(send, self.headers)
         if scope["path"].startswith("/in/"):
-            await self._webhooks(scope, receive, send)
+            await self.webhooks(scope, receive, send)
             return
         try:
             await super().__call__(scope, receive, send)
         except Exception as error:
             log.error("web.failed", method=scope["method"], exc_info=error)
+
+
+def in_thread(pool: Executor | None, work: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+    """Have work done in a thread of this pool (None: the event loop's own), and be told in the event loop how it went."""
+
+    def tell(ended: asyncio.Future[T]) -> None:
+        error = ended.exception()
+        done(error if isinstance(error, Exception) else ended.result())
+
+    asyncio.get_running_loop().run_in_executor(pool, work).add_done_callback(tell)
 
 
 def make_app(gateway: Gateway, *, send: bool) -> Web:
@@ -208,11 +221,11 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         most_a_minute=settings.hops_a_minute,
     )  # fmt: skip
 
-    async def note(event: SessionEnd | Report | OptOut) -> None:
-        await asyncio.to_thread(gateway.note, event)
+    def note(event: SessionEnd | Report | OptOut, done: Callable[[Exception | None], None]) -> None:
+        in_thread(None, lambda: gateway.note(event), done)
 
-    async def busy(inbound: Inbound) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(apologies, gateway.hop.busy, inbound)
+    def busy(inbound: Inbound, done: Done) -> None:
+        in_thread(apologies, lambda: gateway.hop.busy(inbound), done)
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:
@@ -227,7 +240,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         gateway.store.close()
 
     secrets = {name: settings.secrets_of(name) for name in gateway.carriers}
-    webhooks = Webhooks(gateway.carriers, secrets, settings.webhook_networks, traffic.serve, note, busy)
+    webhooks = Webhooks(gateway.carriers, secrets, settings.webhook_networks, traffic.bring, note, busy)
     routes: list[BaseRoute] = outside_routes(gateway.store)
     desk = make_desk(gateway, workers.wake)
     routes += [*front_routes(desk), Mount("/desk", Door(desk, desk_routes(desk)))]

@@ -28,6 +28,7 @@ from gateway.copy import copy_command
 from gateway.hop import now_utc
 from gateway.office import add_commands
 from gateway.settings import BadSetting, Settings, load
+from gateway.shortcut import Shortcut
 from gateway.store import Store, open_store
 from gateway.templates import export_sheet, import_sheet, open_registry
 
@@ -98,7 +99,7 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
         access_log=False,
         log_level="warning",
         loop="uvloop",
-        http="httptools",
+        http=Shortcut,
         timeout_graceful_shutdown=5,
         server_header=False,
     )

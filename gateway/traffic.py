@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 
 from gateway.hop import Unavailable
 from gateway.records import Answer, Inbound
@@ -14,7 +15,25 @@ from gateway.records import Answer, Inbound
 #: More in one transaction gains nothing and delays the first of them (limits.md section 2).
 MOST_TOGETHER = 64
 
-Waiting = tuple[Inbound, "asyncio.Future[Answer]", asyncio.AbstractEventLoop]
+#: What becomes of a hop: its answer, once it is durable, or why there is none.
+Done = Callable[[Answer | Exception], None]
+
+
+class Waiting:
+    """A hop on its way; `done` is None once it has been called."""
+
+    __slots__ = ("done", "inbound", "until")
+
+    def __init__(self, inbound: Inbound, done: Done, until: float) -> None:
+        self.inbound = inbound
+        self.done: Done | None = done
+        self.until = until
+
+    def end(self, answer: Answer | Exception) -> None:
+        """Say what became of it, unless it was given up meanwhile."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(answer)
 
 
 class Traffic:
@@ -22,7 +41,8 @@ class Traffic:
     group is stepped while the server commits another.
 
     One waiting hop is served at once; there is no delay to gather more. Two hops of one phone are never on their way at
-    once, so the second sees what the first did.
+    once, so the second sees what the first did. What is done once a hop is here kept small: a place in a queue that needs no
+    lock, one timer for all.
     """
 
     def __init__(
@@ -46,42 +66,52 @@ class Traffic:
         self._serve = serve
         self._after = after
         self._close = close
-        self._waiting: deque[Waiting] = deque()
-        self._busy: set[str] = set()
-        self._arrived = threading.Condition()
-        self._stopped = False
+        self._arrived: SimpleQueue[Waiting | None] = SimpleQueue()
+        #: All that have arrived and are not answered, the oldest first (among them some that are answered already).
+        self._open: deque[Waiting] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
+        #: By phone that has a hop on its way: what waits for that to end. And what need not wait for it any more.
+        self._behind: dict[str, deque[Waiting]] = {}
+        self._next: deque[Waiting] = deque()
+        self._sorting = threading.Lock()
         self._threads = [threading.Thread(target=self._run, name=f"writer-{number}") for number in range(writers)]
 
     def start(self) -> None:
-        """Start serving."""
+        """Start serving; to be called in the event loop that hops are brought from."""
+        self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Serve what waits, then stop."""
-        with self._arrived:
-            self._stopped = True
-            self._arrived.notify_all()
+        self._arrived.put(None)
         for thread in self._threads:
             thread.join()
 
+    def bring(self, inbound: Inbound, done: Done) -> None:
+        """Have an inbound served; the event loop calls `done` once its answer is durable. Or with Unavailable, at the latest
+        when patience is at an end: what still waits then is not served any more."""
+        if self._arrived.qsize() * self._each / self._writers > self._patience:
+            done(Unavailable("more waits than can be served in time"))
+            return
+        if inbound.channel == "ussd" and self._is_too_much(inbound.phone):
+            done(Unavailable("one phone asks too often"))
+            return
+        waiting = Waiting(inbound, done, self._loop.time() + self._patience)
+        self._open.append(waiting)
+        if self._timer is None:
+            self._timer = self._loop.call_at(waiting.until, self._give_up)
+        self._arrived.put(waiting)
+
     async def serve(self, inbound: Inbound) -> Answer:
-        """The answer to an inbound, once it is durable. Raises hop.Unavailable, at the latest when patience is at an end:
-        what still waits then is not served any more."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        with self._arrived:
-            if len(self._waiting) * self._each / self._writers > self._patience:
-                raise Unavailable("more waits than can be served in time")
-            if inbound.channel == "ussd" and self._is_too_much(inbound.phone):
-                raise Unavailable("one phone asks too often")
-            self._waiting.append((inbound, future, loop))
-            self._arrived.notify()
-        timer = loop.call_later(self._patience, _give_up, future)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        """The answer to an inbound, once it is durable. Raises hop.Unavailable."""
+        answered: asyncio.Future[Answer | Exception] = self._loop.create_future()
+        self.bring(inbound, answered.set_result)
+        answer = await answered
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _is_too_much(self, phone: str) -> bool:
         """Count a hop of a phone; whether it is one too many in this minute."""
@@ -91,52 +121,75 @@ class Traffic:
         self._in_minute[phone] += 1
         return self._in_minute[phone] > self._most_a_minute
 
+    def _give_up(self) -> None:
+        """Tell those whose time is over, and come again for the next."""
+        now = self._loop.time()
+        while self._open and (self._open[0].done is None or self._open[0].until <= now):
+            self._open.popleft().end(Unavailable("not served in time"))
+        self._timer = self._loop.call_at(self._open[0].until, self._give_up) if self._open else None
+
+    # --- in a writer's thread -----------------------------------------------------------------------------------------
+
     def _gather(self) -> list[Waiting]:
         """The next group: what waits, one hop a phone; empty when there is nothing more to do."""
-        with self._arrived:
-            while True:
-                group: list[Waiting] = []
-                later: list[Waiting] = []
-                while self._waiting and len(group) < MOST_TOGETHER:
-                    waiting = self._waiting.popleft()
-                    if waiting[1].done():  # given up, or the carrier hung up
-                        continue
-                    phone = waiting[0].phone
-                    (later if phone in self._busy else group).append(waiting)
-                    self._busy.add(phone)
-                self._waiting.extendleft(reversed(later))
-                if group or (self._stopped and not self._waiting):
+        while True:
+            group: list[Waiting] = []
+            arrived: list[Waiting] = []
+            with self._sorting:
+                while self._next and len(group) < MOST_TOGETHER:
+                    waiting = self._next.popleft()
+                    if waiting.done is None:  # it was given up meanwhile
+                        self._follow(waiting.inbound.phone)
+                    else:
+                        group.append(waiting)
+            stopping = False
+            try:
+                while len(group) + len(arrived) < MOST_TOGETHER:
+                    came = self._arrived.get(block=not group and not arrived)
+                    if came is None:
+                        self._arrived.put(None)  # stays the last word, for every writer and every further look
+                        stopping = True
+                        break
+                    arrived.append(came)
+            except Empty:
+                pass
+            with self._sorting:
+                for waiting in arrived:
+                    behind = self._behind.get(waiting.inbound.phone)
+                    if behind is not None:
+                        behind.append(waiting)
+                    elif waiting.done is not None:
+                        self._behind[waiting.inbound.phone] = deque()
+                        group.append(waiting)
+                if group or (stopping and not self._next):
                     return group
-                self._arrived.wait()
 
     def _run(self) -> None:
         while group := self._gather():
             began = time.monotonic()
             try:
-                answers: Sequence[Answer | Exception] = self._serve([inbound for inbound, _, _ in group])
+                answers: Sequence[Answer | Exception] = self._serve([waiting.inbound for waiting in group])
             except Exception as error:  # each hop of the group hears of it; the writer goes on
                 answers = [error] * len(group)
-            with self._arrived:
+            with self._sorting:
                 self._each += ((time.monotonic() - began) / len(group) - self._each) / 8
-                self._busy.difference_update(inbound.phone for inbound, _, _ in group)
-                if self._waiting:
-                    self._arrived.notify_all()
-            loop = group[0][2]
-            loop.call_soon_threadsafe(_release, [(future, answer) for (_, future, _), answer in zip(group, answers, strict=True)])
+                for waiting in group:
+                    self._follow(waiting.inbound.phone)
+            self._loop.call_soon_threadsafe(self._release, group, answers)
             self._after()
         self._close()
 
-
-def _give_up(future: asyncio.Future[Answer]) -> None:
-    if not future.done():
-        future.set_exception(Unavailable("not served in time"))
-
-
-def _release(answers: Sequence[tuple[asyncio.Future[Answer], Answer | Exception]]) -> None:
-    for future, answer in answers:
-        if future.done():  # the carrier hung up while its hop was in the group
-            continue
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
+    def _follow(self, phone: str) -> None:
+        """A phone's hop is over: the one behind it need not wait any more."""
+        if behind := self._behind[phone]:
+            self._next.append(behind.popleft())
         else:
-            future.set_result(answer)
+            del self._behind[phone]
+
+    # --- in the event loop again --------------------------------------------------------------------------------------
+
+    def _release(self, group: Sequence[Waiting], answers: Sequence[Answer | Exception]) -> None:
+        for waiting, answer in zip(group, answers, strict=True):
+            waiting.end(answer)
+        while self._open and self._open[0].done is None:
+            self._open.popleft()

@@ -50,9 +50,9 @@ def inbound(number: int) -> Inbound:
 def test_who_waits_too_long_is_told_and_not_served_afterwards() -> None:
     slow = Slow()
     traffic = Traffic(slow, after=lambda: None, patience=0.2)
-    traffic.start()
 
     async def three() -> list[Answer | BaseException]:
+        traffic.start()
         first = asyncio.create_task(traffic.serve(inbound(1)))
         await asyncio.sleep(0.05)  # it is being served when the others come
         others = [asyncio.create_task(traffic.serve(inbound(number))) for number in (2, 3)]
@@ -70,9 +70,9 @@ def test_when_more_waits_than_can_be_served_in_time_it_is_said_at_once() -> None
     slow = Slow()
     traffic = Traffic(slow, after=lambda: None, patience=1.0)
     traffic._each = 0.3  # as groups have taken lately
-    traffic.start()
 
     async def many() -> list[Answer | BaseException]:
+        traffic.start()
         first = asyncio.create_task(traffic.serve(inbound(0)))
         await asyncio.sleep(0.05)
         others = [asyncio.create_task(traffic.serve(inbound(number))) for number in range(1, 10)]
@@ -93,9 +93,9 @@ def test_one_phone_does_not_take_everybodys_turn() -> None:
     slow.go.release(100)
     traffic = Traffic(slow, after=lambda: None, most_a_minute=3)
     traffic._minute = int(time.monotonic() / 60)
-    traffic.start()
 
     async def some() -> list[Answer | BaseException]:
+        traffic.start()
         hops = [*(traffic.serve(inbound(1)) for _ in range(7)), traffic.serve(inbound(2))]
         told = await asyncio.gather(*hops, return_exceptions=True)
         await asyncio.to_thread(traffic.stop)

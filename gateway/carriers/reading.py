@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -32,8 +31,7 @@ class Ignored(Exception):
     """A webhook that is taken and needs nothing done: the message names the field and why. Bringing it again would not help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request as it came: header names are lower case, the query string and the body are as on the wire."""
 
     headers: Mapping[str, str]
@@ -97,7 +95,12 @@ def never_left(error: requests.RequestException) -> bool:
 
 def media_type(request: Request) -> str:
     """The content type without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _media_type(request.headers.get("content-type", ""))
+
+
+@lru_cache(maxsize=64)
+def _media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
 
 
 def _pairs(encoded: bytes, what: str) -> dict[str, str]:
@@ -107,22 +110,22 @@ def _pairs(encoded: bytes, what: str) -> dict[str, str]:
         pieces = encoded.decode("ascii").split("&")
         if len(pieces) > MOST_FIELDS:
             raise Unreadable(f"{what.partition(':')[0]}: more than {MOST_FIELDS} fields")
-        for piece in filter(None, pieces):
+        for piece in pieces:
             name, _, value = piece.partition("=")
-            name = _decoded(name)
+            if "%" in piece or "+" in piece:
+                name, value = _decoded(name), _decoded(value)
             if name in fields:
                 raise Unreadable(f"{_name(name)}: comes more than once")
-            fields[name] = _decoded(value)
-            if "\0" in fields[name]:
+            if "\0" in value:
                 raise Unreadable(f"{_name(name)}: {ZERO}")
+            if piece:
+                fields[name] = value
     except UnicodeDecodeError:
         raise Unreadable(f"{what} is not percent-encoded UTF-8") from None
     return fields
 
 
 def _decoded(value: str) -> str:
-    if "%" not in value and "+" not in value:
-        return value
     return _unquoted(value) if len(value) <= KEPT_VALUE else unquote_plus(value, errors="strict")
 
 
