@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
-import uvicorn
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
@@ -28,7 +27,7 @@ from gateway.copy import copy_command
 from gateway.hop import now_utc
 from gateway.office import add_commands
 from gateway.settings import BadSetting, Settings, load
-from gateway.shortcut import Shortcut
+from gateway.shortcut import web_server
 from gateway.store import Store, open_store
 from gateway.templates import export_sheet, import_sheet, open_registry
 
@@ -93,17 +92,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
-    """The web server. The access log is off: a webhook's path holds its secret, and it costs a third of the speed."""
-    config = uvicorn.Config(
-        make_app(gateway, send=send),
-        access_log=False,
-        log_level="warning",
-        loop="uvloop",
-        http=Shortcut,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
+    """The web server."""
+    server = web_server(make_app(gateway, send=send))
     # Texts and tables last as long as the process: looked through for garbage again and again, they hold hops up for 40 ms.
     # A group of hops makes some thousands of values and leaves no rings behind: garbage is looked for a few times a second.
     gc.collect()

@@ -1,4 +1,4 @@
-"""A real browser for the tests: the product on a real port, Debian's chromium, and windows whose complaints fail the test.
+"""A real browser for the tests: Debian's chromium, and windows whose complaints fail the test.
 
 Nothing here knows how fast the machine is: what is waited for is what somebody would see, and the time allowed only ends a
 test that has failed already.
@@ -7,19 +7,14 @@ test that has failed already.
 from __future__ import annotations
 
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
-from starlette.types import ASGIApp
 
 CHROMIUM = "/usr/bin/chromium"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -33,22 +28,6 @@ expect.set_options(timeout=PATIENCE)
 
 #: Open a window; what is given goes to Browser.new_context.
 Open = Callable[..., Page]
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """An application on a free port of this machine; its address."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", ws="none", lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 @contextmanager

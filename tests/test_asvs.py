@@ -8,17 +8,16 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import openpyxl
 import pytest
-import uvicorn
 from argon2 import extract_parameters
 from argon2.low_level import Type
 from starlette.testclient import TestClient
@@ -28,6 +27,7 @@ from gateway.app import Gateway, make_app
 from gateway.desk.keys import CONTEXT, hashed
 from gateway.sheets import BadFile, open_sheet
 from tests.conftest import Clock
+from tests.serving import served
 from tests.test_door import PASSWORD, Office, filed, office
 
 __all__ = ["office"]  # the fixture
@@ -160,19 +160,9 @@ def test_what_is_personal_is_kept_nowhere(web: TestClient, office: Office) -> No
 
 def test_a_message_with_two_ends_is_refused(gateway: Gateway) -> None:
     """Over a real socket, with the parser of production: nobody else's request can be smuggled behind one."""
-    server = uvicorn.Server(uvicorn.Config(make_app(gateway, send=False), http="httptools", ws="none", log_level="critical"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        with socket.create_connection(listening.getsockname()) as wire:
-            wire.sendall(
-                b"POST /in/x/y/z HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            )
-            assert wire.recv(100).startswith(b"HTTP/1.1 400 ")
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(make_app(gateway, send=False)) as url, socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as wire:
+        wire.sendall(b"POST /in/x/y/z HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert wire.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 # --- the desk ---------------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from gateway.hop import now_utc
 from gateway.records import Inbound
 from gateway.settings import load
 from gateway.store.staff import Account, StaffBook
-from tests.browser import chromium, is_clean, is_hop, served, windows
+from tests.browser import chromium, is_clean, is_hop, windows
+from tests.serving import served
 
 CODE = "*384*1912#"
 

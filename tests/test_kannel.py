@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +32,7 @@ from gateway.settings import BadSetting, Settings, load
 from gateway.store.queue import Queue
 from tests.emulators.smsc import Smsc
 from tests.kannel import FAKESMSC, SECRET, Boxes, free_ports, need_kannel
+from tests.serving import served
 
 PHONE = "+915550000001"
 ENTITY, TEMPLATE = "1301000000000000001", "1307000000000000002"
@@ -325,14 +325,8 @@ def serving(settings: Settings, folder: Path) -> Iterator[Product]:
     gateway = assemble(settings)
     with gateway.store.write():
         gateway.store.keep_conversations([Conversation(PHONE, lang="hi")], datetime.now(UTC))
-    config = uvicorn.Config(make_app(gateway, send=True), port=settings.port, access_log=False, log_level="warning", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    with Boxes(folder, settings) as boxes:
+    with served(make_app(gateway, send=True), settings.port), Boxes(folder, settings) as boxes:
         yield Product(gateway, boxes)
-    server.should_exit = True
-    thread.join()
     gateway.store.close()
 
 

@@ -25,7 +25,8 @@ from gateway.hop import now_utc
 from gateway.phone import page_words
 from gateway.settings import load
 from gateway.store import Store
-from tests.browser import PATIENCE, Open, chromium, is_hop, served, windows
+from tests.browser import PATIENCE, Open, chromium, is_hop, windows
+from tests.serving import served
 
 CODE = "*384*1912#"
 JSON = {"content-type": "application/json"}
