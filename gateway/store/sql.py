@@ -63,7 +63,8 @@ class Database(Protocol):
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
     def rows_in(self, sql: str, *values: Sequence[Any]) -> list[Any]:
         """The rows of a query in which each `in (?*)` or `values ?*` stands for any number of values (one sequence for each of
-        them), or `values ?*` for any number of tuples; none for none. To join with values costs less than to look in them."""
+        them), or `values ?*` for any number of tuples; none for none. To join values costs less than to look in them, the least
+        by a cross join: SQLite then takes one after the other and keeps no table of them."""
 
     def packed(self, columns: str) -> str:
         """Columns as one, in SQL: a JSON array, those in parentheses an array within it."""
@@ -171,12 +172,12 @@ _CONSUMER = (
      "(select {} from payment l where l.account = c.account order by paid_on desc, receipt desc limit 1)"),
 )  # fmt: skip
 _LINKED = """with asked (phone) as (values ?*) select k.linked_at, k.account, k.confirmed, a.phone, {}
-    from asked a join link k on k.phone = a.phone join consumer c on c.account = k.account"""
-_NAMED = "with asked (account) as (values ?*) select c.account, {} from asked a join consumer c on c.account = a.account"
+    from asked a cross join link k join consumer c on c.account = k.account where k.phone = a.phone"""
+_NAMED = "with asked (account) as (values ?*) select c.account, {} from asked a cross join consumer c where c.account = a.account"
 _REQUESTS = "with p (phone) as (values ?*), a (account) as (values ?*), s (asset) as (values ?*), t (ticket) as (values ?*) " + (
     " union all ".join(
         f"""select r.ticket, service, state, filed, since, r.account, r.asset, r.phone, due, reports, details
-            from {asked} join request r on {which}"""
+            from {asked} cross join request r where {which}"""
         for asked, which in (
             ("p", "r.open = 1 and r.phone = p.phone"),
             ("a", "r.open = 1 and r.account = a.account"),
@@ -224,7 +225,7 @@ class Store:
     def visit(self, phones: Sequence[str], today: date) -> dict[str, Known]:
         """Each phone's conversation and what is kept beside it; a new phone has an empty one."""
         sql = """with asked (phone) as (values ?*) select c.phone, data, guesses, guess_day, muted, told_until,
-                 exists (select 1 from reader r where r.phone = c.phone) from asked a join conversation c on c.phone = a.phone"""
+                 exists (select 1 from reader r where r.phone = c.phone) from asked a cross join conversation c where c.phone = a.phone"""
         day = today.isoformat()
         known = {
             phone: Known(_conversation(data), guesses if guess_day == day else 0, bool(muted), told_until, bool(reads))
@@ -241,7 +242,7 @@ class Store:
         if not hops:
             return {}
         sql = """with asked (phone, id) as (values ?*)
-                 select i.id, page, ends, screen, lang from asked a join inbound i on i.phone = a.phone and i.id = a.id"""
+                 select i.id, page, ends, screen, lang from asked a cross join inbound i where i.phone = a.phone and i.id = a.id"""
         rows = self._rows_in(sql, hops)
         return {id_: Answer(page, bool(ends), screen, lang) for id_, page, ends, screen, lang in rows}
 
@@ -283,7 +284,7 @@ class Store:
 
     def reported(self, phones: Sequence[str]) -> dict[str, frozenset[str]]:
         """The tickets of the requests that those phones have filed or joined who have."""
-        sql = "with asked (phone) as (values ?*) select r.phone, ticket from asked a join report r on r.phone = a.phone"
+        sql = "with asked (phone) as (values ?*) select r.phone, ticket from asked a cross join report r where r.phone = a.phone"
         reported: dict[str, set[str]] = {}
         for phone, ticket in self._rows_in(sql, phones):
             reported.setdefault(phone, set()).add(ticket)
