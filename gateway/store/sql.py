@@ -132,6 +132,10 @@ class Linked(NamedTuple):
     noted: frozenset[str] = frozenset()
 
 
+NONE: frozenset[str] = frozenset()
+NOTHING = Linked()
+
+
 class Outgoing(Struct, frozen=True):
     """An SMS to be put into the outbox.
 
@@ -255,7 +259,12 @@ class Store:
             linked.setdefault(phone, []).append(_consumer_of(*columns))
             if not confirmed:
                 noted.setdefault(phone, set()).add(account)
-        return {phone: Linked(tuple(linked.get(phone, ())), frozenset(noted.get(phone, ()))) for phone in phones}
+        return {
+            phone: Linked(tuple(linked[phone]), frozenset(noted[phone]) if phone in noted else NONE)
+            if phone in linked
+            else NOTHING
+            for phone in phones
+        }
 
     def consumers(self, accounts: Sequence[str]) -> dict[str, Consumer]:
         """Those of these accounts that exist."""
