@@ -148,7 +148,9 @@ class Hop:
         known = self.store.visit([inbound.phone for inbound in group], now.date())
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
         again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if not hop.is_surely_new])
-        again |= self._twins(hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again)
+        messages = [hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again]
+        if messages:
+            again |= self._twins(messages)
         fresh = [hop for hop in hops if hop.inbound.id not in again] if again else hops
         for hop in hops if again else ():
             if hop.inbound.id in again:
@@ -237,8 +239,10 @@ class Hop:
                 else:
                     store.keep_effect(effect, one.inbound, now)
             sms += one.sms
-        store.watch(begun, now)
-        store.enqueue(sms)
+        if begun:
+            store.watch(begun, now)
+        if sms:
+            store.enqueue(sms)
         store.keep_answers([(one.inbound, mask_aadhaar(one.inbound.text)[0], one.answer) for one in spoken], micros)
 
     def _said(self, hop: Heard) -> tuple[Said, ...]:

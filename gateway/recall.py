@@ -93,16 +93,16 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
         for index, phone in enumerate(phones):
             if phone in readers and readers[phone].next:
                 named[index] = named[index]._replace(accounts={*named[index].accounts, readers[phone].next})
-    staff = readings.staff(_all(one.staff for one in named))
-    own = [{consumer.account: consumer for consumer in by_phone[phone].consumers} for phone in phones]
-    others = store.consumers(_all(one.accounts - mine.keys() for one, mine in zip(named, own, strict=True)))
-    feeders = store.feeders(_all(one.pins for one in named))
-    known = [
-        mine | {account: others[account] for account in one.accounts & others.keys()} if others and one.accounts else mine
-        for one, mine in zip(named, own, strict=True)
-    ]
+    named_at_all = [one for one in named if one is not NOTHING]
+    staff = readings.staff(_all(one.staff for one in named_at_all)) if named_at_all else {}
+    feeders = store.feeders(_all(one.pins for one in named_at_all)) if named_at_all else {}
+    known = [{consumer.account: consumer for consumer in by_phone[phone].consumers} for phone in phones]
+    if named_at_all:
+        others = store.consumers(_all(one.accounts - mine.keys() for one, mine in zip(named, known, strict=True)))
+        for one, mine in zip(named, known, strict=True) if others else ():
+            mine.update((account, others[account]) for account in one.accounts & others.keys())
     assets = [_assets(consumers, one.pins, feeders) for consumers, one in zip(known, named, strict=True)]
-    named_or_open = store.requests(phones, _all(known), _all(assets), _all(one.tickets for one in named))
+    named_or_open = store.requests(phones, _all(known), _all(assets), _all(one.tickets for one in named_at_all))
     requests = _by_what_they_name(named_or_open)
     reported = store.reported(phones) if any(request.asset for request in named_or_open) else {}
     return [

@@ -268,6 +268,8 @@ class Store:
 
     def consumers(self, accounts: Sequence[str]) -> dict[str, Consumer]:
         """Those of these accounts that exist."""
+        if not accounts:
+            return {}
         return {account: _consumer_of(*columns) for account, *columns in self._rows_in(self._named, accounts)}
 
     def consumer(self, account: str) -> Consumer | None:

@@ -33,10 +33,14 @@ SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin
 _VALUES = re.compile(r"^\s*insert\b.*?\bvalues\s*(\([?, ]*\))", re.IGNORECASE | re.DOTALL)
 
 
-def _filled(values: Sequence[Any]) -> list[Any]:
+def _filled(values: Sequence[Any]) -> Sequence[Any]:
     """The values, and nulls, which nothing equals, until they are 1, 2, 4 ..."""
-    none = (None,) * len(values[0]) if values and isinstance(values[0], tuple) else None
-    return [*values, *[none] * ((1 << max(len(values) - 1, 0).bit_length()) - len(values))]
+    if not values:
+        return (None,)
+    missing = (1 << (len(values) - 1).bit_length()) - len(values)
+    if not missing:
+        return values
+    return [*values, *[(None,) * len(values[0]) if isinstance(values[0], tuple) else None] * missing]
 
 
 @lru_cache(maxsize=4096)
@@ -114,10 +118,9 @@ class SQLite:
         rows = []
         for start in range(0, max(map(len, values)), MOST_VALUES):
             given = [_filled(some[start : start + MOST_VALUES]) for some in values]
-            flat = list(chain(*given))
-            width = 1
+            flat, width = [*chain(*given)], 1
             if isinstance(flat[0], tuple):
-                width, flat = len(flat[0]), list(chain(*flat))
+                flat, width = [*chain(*flat)], len(flat[0])
             rows += self.connection.execute(_with_places(sql, width, *map(len, given)), flat).fetchall()
         return rows
 
