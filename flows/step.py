@@ -72,7 +72,8 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         effects += turn.effects
         if turn.conversation.tries or one.aadhaar or (turn.effects and (index or before.flow != "noted")):
             break
-        if not _takes_ahead(turn.conversation):
+        waiting = index + 1 < len(said) or turn.conversation.ahead
+        if waiting and not _takes_ahead(turn.conversation):
             if _asks_whose(turn.conversation.place):
                 turn = replace(turn, conversation=replace(turn.conversation, ahead=tuple(said[index + 1 :])))
             break
@@ -206,7 +207,7 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _back(conversation, facts)
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
-    if chosen is None or _means_another(said, place):
+    if chosen is None or (said.intent and _means_another(said, place)):
         if said.intent in INTENTS:
             return _keyword(conversation, said, facts)
         if said.guesses and facts.channel == "sms" and not is_unfinished(place):
@@ -355,7 +356,7 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
         else:
             break
     walk.arrived()
-    if walk.is_private() and _is_only_noted(walk):
+    if walk.facts.noted and walk.is_private() and _is_only_noted(walk):
         return _ask_first(walk)
     if came_from:
         trail = walk.trail
