@@ -14,7 +14,6 @@ triggers events on it (about 20 microseconds; a model per phone would cost 200 a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -39,11 +38,6 @@ from flows.records import (
     Text,
 )
 from flows.screens import Screen
-
-# The engine writes six lines a rule that nobody reads, and finds out each time that it need not: a fifth of what a rule costs.
-# What they go to instead takes anything and does nothing, in C.
-for level in ("debug", "info"):
-    setattr(logging.getLogger("transitions.core"), level, "".format)
 
 Rule = tuple[str, ...]
 
