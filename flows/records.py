@@ -1,7 +1,8 @@
 """The values that cross the walls: what a conversation is, what a step is told, and what it answers.
 
 All of them are frozen, and Structs because a hop makes dozens: those are built and changed in C (`replace` makes the changed
-copy). Money is whole paise, times are aware, phone numbers are E.164 (`+91...`).
+copy). What the store reads whole is `array_like`: an array of its fields in their order. Money is whole paise, times are aware,
+phone numbers are E.164 (`+91...`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 Args = Mapping[str, object]
 
 
-class Name(Struct, frozen=True):
+class Name(Struct, frozen=True, array_like=True):
     """A person's or a place's name in both scripts; either may be empty."""
 
     deva: str = ""
@@ -37,7 +38,7 @@ class Name(Struct, frozen=True):
 # --- what the company knows -----------------------------------------------------------------------------------------
 
 
-class Bill(Struct, frozen=True):
+class Bill(Struct, frozen=True, array_like=True):
     """One month's bill as the billing system sent it; nothing in it is computed here.
 
     `amount` is what is payable by `due`; `current`, `arrears` and `surcharge` (the late charge) are its parts. All paise.
@@ -65,7 +66,7 @@ class Bill(Struct, frozen=True):
         return self.number.startswith(DEMONSTRATION)
 
 
-class Payment(Struct, frozen=True):
+class Payment(Struct, frozen=True, array_like=True):
     """The last payment on an account, in paise."""
 
     on: date
@@ -73,7 +74,7 @@ class Payment(Struct, frozen=True):
     receipt: str = ""
 
 
-class Consumer(Struct, frozen=True):
+class Consumer(Struct, frozen=True, array_like=True):
     """One connection (contract account) with what a conversation may need of it.
 
     `load` is the sanctioned load in watts. `balance` is the prepaid balance in paise, None for a postpaid account.

@@ -6,10 +6,26 @@ Back, more, home, a bad answer, keywords, type-ahead, resuming and expiry live h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
-from flows.records import Answered, Confirm, Conversation, Effect, Facts, Guess, Place, Said, Tell, Text, Turn, Watch, replace
+from flows.records import (
+    Answered,
+    Confirm,
+    Conversation,
+    Effect,
+    Facts,
+    Guess,
+    Option,
+    Place,
+    Said,
+    Tell,
+    Text,
+    Turn,
+    Watch,
+    replace,
+)
 from flows.reply import answerable
 from flows.screens import INDEX, Bad, Screen
 
@@ -36,7 +52,8 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
-    said, conversation, facts = _with_what_waits(conversation, said, facts)
+    if conversation.ahead or _asks_whose(before):
+        said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
@@ -55,7 +72,8 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         effects += turn.effects
         if turn.conversation.tries or one.aadhaar or (turn.effects and (index or before.flow != "noted")):
             break
-        if not _takes_ahead(turn.conversation):
+        waiting = index + 1 < len(said) or turn.conversation.ahead
+        if waiting and not _takes_ahead(turn.conversation):
             if _asks_whose(turn.conversation.place):
                 turn = replace(turn, conversation=replace(turn.conversation, ahead=tuple(said[index + 1 :])))
             break
@@ -122,15 +140,21 @@ def stand(conversation: Conversation, facts: Facts) -> Turn:
 
 def _settle(conversation: Conversation, facts: Facts) -> Conversation:
     """Drop what is too old to be meant, or what this version of the flows does not know any more."""
-    for place in (conversation.place, conversation.held or Place()):
-        flow = FLOWS.get(place.flow)
-        if flow is None or (place.screen and place.screen not in flow.screens):
-            return _forget(conversation)
+    place, held = conversation.place, conversation.held
+    if not _exists(place) or (held and not _exists(held)):
+        return _forget(conversation)
     if conversation.seen and facts.now - conversation.seen > facts.policy.idle:
         return _forget(conversation)
-    if conversation.place.answers.get("account", "") not in ("", *facts.known):
+    account = place.answers.get("account")
+    if account and account not in facts.known:
         return _forget(conversation)
     return conversation
+
+
+def _exists(place: Place) -> bool:
+    """Whether this version of the flows knows it."""
+    flow = FLOWS.get(place.flow)
+    return flow is not None and (not place.screen or place.screen in flow.screens)
 
 
 def _forget(conversation: Conversation) -> Conversation:
@@ -183,7 +207,7 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _back(conversation, facts)
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
-    if chosen is None or _means_another(said, place):
+    if chosen is None or (said.intent and _means_another(said, place)):
         if said.intent in INTENTS:
             return _keyword(conversation, said, facts)
         if said.guesses and facts.channel == "sms" and not is_unfinished(place):
@@ -332,7 +356,7 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
         else:
             break
     walk.arrived()
-    if walk.is_private() and _is_only_noted(walk):
+    if walk.facts.noted and walk.is_private() and _is_only_noted(walk):
         return _ask_first(walk)
     if came_from:
         trail = walk.trail
@@ -381,7 +405,7 @@ def _show(walk: Flow, top: tuple[str, ...] = ()) -> Turn:
     options = walk.options()
     if walk.said.aadhaar:
         top = ("aadhaar", *top)
-    top = (*top, *walk.marks())
+    top += walk.marks()
     text = Text(
         flow=walk.name,
         screen=walk.state,
@@ -396,7 +420,7 @@ def _show(walk: Flow, top: tuple[str, ...] = ()) -> Turn:
         place, held, shown = held or Place(), None, _shown_at(held, walk)
     else:
         place = Place(walk.name, walk.state, walk.answers, walk.trail)
-        shown = tuple((option.name, option.value) for option in options)
+        shown = _names(options) if screen.items else _shown(screen.options)
     after = replace(walk.conversation, lang=walk.lang, pages=(), page=0, place=place, held=held, shown=shown)
     return Turn(after, text, tuple(walk.effects))
 
@@ -405,8 +429,18 @@ def _shown_at(place: Place | None, walk: Flow) -> tuple[tuple[str, str], ...]:
     """The options of a question that stays open behind an aside."""
     if place is None:
         return ()
-    held = FLOWS[place.flow](walk.conversation, place, walk.facts, Said())
-    return tuple((o.name, o.value) for o in held.options())
+    return _names(FLOWS[place.flow](walk.conversation, place, walk.facts, Said()).options())
+
+
+@lru_cache(maxsize=1024)
+def _shown(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The options that a screen always has as a conversation remembers them."""
+    return tuple([(name, "") for name in names])
+
+
+def _names(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
+    """Options as a conversation remembers them."""
+    return tuple([(option.name, option.value) for option in options])
 
 
 def _takes_ahead(conversation: Conversation) -> bool:

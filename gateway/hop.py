@@ -5,6 +5,7 @@ A group of hops of different phones shares one transaction, so that one sync of 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ from messages.encoding import measure, sms_parts
 from messages.understand import mask_aadhaar
 
 log = structlog.get_logger()
+
+# `transitions` writes six lines a rule that nobody reads, and finds out each time that it need not: a fifth of what a rule
+# costs. What they go to instead takes anything and does nothing, in C.
+for level in ("debug", "info"):
+    setattr(logging.getLogger("transitions.core"), level, "".format)
 
 #: How often a hop is taken again after somebody else was faster.
 TRIES = 5
@@ -148,8 +154,10 @@ class Hop:
         known = self.store.visit([inbound.phone for inbound in group], now.date())
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
         again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if not hop.is_surely_new])
-        again |= self._twins(hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again)
-        fresh = [hop for hop in hops if hop.inbound.id not in again]
+        messages = [hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again]
+        if messages:
+            again |= self._twins(messages)
+        fresh = [hop for hop in hops if hop.inbound.id not in again] if again else hops
         for hop in hops if again else ():
             if hop.inbound.id in again:
                 metrics.DUPLICATES.labels(hop.inbound.channel).inc()
@@ -162,7 +170,7 @@ class Hop:
             except Exception as error:
                 served[hop.inbound.id] = error
             else:
-                if not any(isinstance(effect, File) for effect in one.effects):
+                if not one.effects or not any(isinstance(effect, File) for effect in one.effects):
                     self.unspent.append(facts.ticket)
         spoken = [one for one in served.values() if not isinstance(one, Exception)]
         self._keep(spoken, now, (time.perf_counter_ns() - began) // 1000 // len(group))
@@ -204,18 +212,17 @@ class Hop:
         if turn.text is None:
             page, screen, last = after.pages[after.page], conversation.place.screen, after.page + 1 == len(after.pages)
             answer = Answer(page, last and not after.place.screen, f"{conversation.place.flow}.{screen}", after.lang)
-            encoding, parts = measure(page).encoding, sms_parts(page)
+            encoding, parts, pages = measure(page).encoding, sms_parts(page), after.pages
         else:
             reply = self.voice.say(turn.text, after.lang, self.carriers[inbound.carrier].limits("ussd" if ussd else "sms"))
-            if len(reply.pages) > 1:
-                after = replace(after, pages=reply.pages)
-            ends = reply.ends and len(reply.pages) == 1
-            answer = Answer(reply.pages[0], ends, f"{turn.text.flow}.{turn.text.screen}", after.lang)
+            whole = len(reply.pages) == 1
+            pages = after.pages if whole else reply.pages
+            answer = Answer(reply.pages[0], reply.ends and whole, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
         if ussd and not (hop.live and inbound.cumulative and is_older(inbound.text, conversation.heard)):
-            after = replace(after, session=inbound.session, heard=inbound.text, seen=facts.now)
+            after = replace(after, pages=pages, session=inbound.session, heard=inbound.text, seen=facts.now)
         else:
-            after = replace(after, seen=facts.now)
+            after = replace(after, pages=pages, seen=facts.now)
         sms: list[Outgoing] = []
         if not ussd:
             sms.append(self.pen.reply(inbound, answer, encoding, parts, facts.now))
@@ -238,8 +245,10 @@ class Hop:
                 else:
                     store.keep_effect(effect, one.inbound, now)
             sms += one.sms
-        store.watch(begun, now)
-        store.enqueue(sms)
+        if begun:
+            store.watch(begun, now)
+        if sms:
+            store.enqueue(sms)
         store.keep_answers([(one.inbound, mask_aadhaar(one.inbound.text)[0], one.answer) for one in spoken], micros)
 
     def _said(self, hop: Heard) -> tuple[Said, ...]:

@@ -45,14 +45,16 @@ _hops: dict[tuple[str, str, str], Counter] = {}
 
 def served(group: Sequence[Inbound], answers: Sequence[Answer | Exception]) -> None:
     """A group of hops was answered."""
+    counts: dict[tuple[str, str, str], int] = {}
     for inbound, answer in zip(group, answers, strict=True):
-        if isinstance(answer, Exception):
-            continue
-        key = (answer.screen, inbound.channel, answer.lang)
-        counter = _hops.get(key)
+        if not isinstance(answer, Exception):
+            key = (answer.screen, inbound.channel, answer.lang)
+            counts[key] = counts.get(key, 0) + 1
+    for (screen, channel, lang), count in counts.items():
+        counter = _hops.get((screen, channel, lang))
         if counter is None:
-            counter = _hops[key] = HOPS.labels(*_screen(answer.screen), inbound.channel, answer.lang or "none")
-        counter.inc()
+            counter = _hops[screen, channel, lang] = HOPS.labels(*_screen(screen), channel, lang or "none")
+        counter.inc(count)
 
 
 def ended(event: SessionEnd) -> None:

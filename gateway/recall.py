@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from gateway.records import Inbound
 from gateway.store.readings import Readings
 from gateway.store.sql import Known, Store, millis
 
+NONE: frozenset[str] = frozenset()
 #: Where a staff number is asked for.
 GENUINE = ("help", "genuine")
 
@@ -41,57 +43,66 @@ class Named(NamedTuple):
     """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held;
     staff numbers only where it is asked whether one is genuine."""
 
-    accounts: set[str]
-    pins: set[str]
-    tickets: set[str]
-    staff: set[str]
+    accounts: AbstractSet[str] = frozenset()
+    pins: AbstractSet[str] = frozenset()
+    tickets: AbstractSet[str] = frozenset()
+    staff: AbstractSet[str] = frozenset()
+
+
+NOTHING = Named()
 
 
 def _named(hop: Heard) -> Named:
-    conversation = hop.known.conversation
-    named = Named(set(), set(), set(), set())
+    place, held = hop.known.conversation.place, hop.known.conversation.held
+    asks_staff = (place.flow, place.screen) == GENUINE
+    if not place.answers and held is None and not asks_staff:
+        for said in hop.said:
+            if said.account or said.pin or said.ticket or said.intent == "GENUINE":
+                break
+        else:
+            return NOTHING  # as half of the hops do: a digit on a menu
+    accounts, pins, tickets, staff = set[str](), set[str](), set[str](), set[str]()
     for said in hop.said:
-        named.accounts.add(said.account)
-        named.pins.add(said.pin)
-        named.tickets.add(said.ticket)
+        accounts.add(said.account)
+        pins.add(said.pin)
+        tickets.add(said.ticket)
         if said.intent == "GENUINE":
-            named.staff.update(re.findall(r"\d{1,12}", said.words))
-        elif (conversation.place.flow, conversation.place.screen) == GENUINE:
-            named.staff.add(said.number)
-    for place in (conversation.place, conversation.held):
-        if place is not None and place.answers:
-            named.accounts.update((place.answers.get("account", ""), place.answers.get("near", "")))
-            named.pins.add(place.answers.get("pin", ""))
-            named.tickets.add(place.answers.get("ticket", ""))
-    for numbers in named:
+            staff.update(re.findall(r"\d{1,12}", said.words))
+        elif asks_staff:
+            staff.add(said.number)
+    for answers in (place.answers, held.answers if held else {}):
+        if answers:
+            accounts.update((answers.get("account", ""), answers.get("near", "")))
+            pins.add(answers.get("pin", ""))
+            tickets.add(answers.get("ticket", ""))
+    for numbers in (accounts, pins, tickets, staff):
         numbers.discard("")
-    return named
+    return Named(accounts, pins, tickets, staff)
 
 
 def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime, ticket: Callable[[], str]) -> list[Facts]:
     """Everything the flows may need of each phone and of the numbers its hop is about."""
+    at = millis(now)
     phones = [hop.inbound.phone for hop in hops]
     named = [_named(hop) for hop in hops]
     by_phone = store.linked(phones)
-    linked = [by_phone[phone] for phone in phones]
     readings = Readings(store.database)
     perhaps = [hop.inbound.phone for hop in hops if hop.known.reads]
-    readers = readings.readers(perhaps, [*set().union(*(one.accounts for one in named))], now) if perhaps else {}
-    for phone, one in zip(phones, named, strict=True):
-        if phone in readers and readers[phone].next:
-            one.accounts.add(readers[phone].next)
-    staff = readings.staff([*set().union(*(one.staff for one in named))])
-    own = [{consumer.account: consumer for consumer in one.consumers} for one in linked]
-    others = store.consumers([*set().union(*(one.accounts - mine.keys() for one, mine in zip(named, own, strict=True)))])
-    feeders = store.feeders([*set().union(*(one.pins for one in named))])
-    known = [
-        mine | {account: others[account] for account in one.accounts & others.keys()}
-        for one, mine in zip(named, own, strict=True)
-    ]
+    readers = readings.readers(perhaps, _all(one.accounts for one in named), now) if perhaps else {}
+    if readers:
+        for index, phone in enumerate(phones):
+            if phone in readers and readers[phone].next:
+                named[index] = named[index]._replace(accounts={*named[index].accounts, readers[phone].next})
+    named_at_all = [one for one in named if one is not NOTHING]
+    staff = readings.staff(_all(one.staff for one in named_at_all)) if named_at_all else {}
+    feeders = store.feeders(_all(one.pins for one in named_at_all)) if named_at_all else {}
+    known = [{consumer.account: consumer for consumer in by_phone[phone].consumers} for phone in phones]
+    if named_at_all:
+        others = store.consumers(_all(one.accounts - mine.keys() for one, mine in zip(named, known, strict=True)))
+        for one, mine in zip(named, known, strict=True) if others else ():
+            mine.update((account, others[account]) for account in one.accounts & others.keys())
     assets = [_assets(consumers, one.pins, feeders) for consumers, one in zip(known, named, strict=True)]
-    named_or_open = store.requests(
-        phones, [*set().union(*known)], [*set().union(*assets)], [*set().union(*(one.tickets for one in named))]
-    )
+    named_or_open = store.requests(phones, _all(known), _all(assets), _all(one.tickets for one in named_at_all))
     requests = _by_what_they_name(named_or_open)
     reported = store.reported(phones) if any(request.asset for request in named_or_open) else {}
     return [
@@ -100,27 +111,33 @@ def facts_of(hops: Sequence[Heard], store: Store, policy: Policy, now: datetime,
             channel=hop.inbound.channel,
             ticket=ticket(),
             policy=policy,
-            linked=mine.consumers,
-            noted=mine.noted,
+            linked=by_phone[phone].consumers,
+            noted=by_phone[phone].noted,
             known=consumers,
             requests=_requests((phone, *consumers, *about, *one.tickets), requests) if requests else (),
-            feeders={pin: feeders[pin] for pin in one.pins},
-            contexts=store.contexts(phone, now) if hop.known.told_until > millis(now) else (),
-            reported=reported.get(phone, frozenset()),
+            feeders={pin: feeders[pin] for pin in one.pins} if one.pins else {},
+            contexts=store.contexts(phone, now) if hop.known.told_until > at else (),
+            reported=reported.get(phone, NONE),
             guesses=hop.known.guesses,
             opted_out=hop.known.muted,
-            lapsed=0 < hop.known.told_until <= millis(now),
+            lapsed=0 < hop.known.told_until <= at,
             reader=readers.get(phone),
             staff=staff,
         )
-        for hop, phone, one, mine, consumers, about in zip(hops, phones, named, linked, known, assets, strict=True)
+        for hop, phone, one, consumers, about in zip(hops, phones, named, known, assets, strict=True)
     ]
 
 
-def _assets(consumers: Mapping[str, Consumer], pins: Iterable[str], feeders: Mapping[str, Sequence[Feeder]]) -> set[str]:
+def _all(several: Iterable[Iterable[str]]) -> list[str]:
+    """What is in any of them, each once."""
+    return [*set().union(*several)]
+
+
+def _assets(consumers: Mapping[str, Consumer], pins: AbstractSet[str], feeders: Mapping[str, Sequence[Feeder]]) -> set[str]:
     """What reports about these connections, or about a place with these PIN codes, could be about."""
-    assets = {asset_of(consumer) for consumer in consumers.values()} - {""}
-    return assets.union(feeder_asset(feeder.code, pin) for pin in pins for feeder in feeders[pin])
+    assets = {asset_of(consumer) for consumer in consumers.values()}
+    assets.discard("")
+    return assets.union(feeder_asset(feeder.code, pin) for pin in pins for feeder in feeders[pin]) if pins else assets
 
 
 def _by_what_they_name(requests: Iterable[Request]) -> dict[str, dict[str, Request]]:
@@ -138,8 +155,9 @@ def _requests(names: Iterable[str], named: Mapping[str, Mapping[str, Request]]) 
     """The requests under any of these names, the oldest first."""
     found: dict[str, Request] = {}
     for name in names:
-        found |= named.get(name, {})
-    return tuple(sorted(found.values(), key=lambda request: request.filed))
+        if name in named:
+            found |= named[name]
+    return tuple(sorted(found.values(), key=lambda request: request.filed)) if found else ()
 
 
 # --- what is new in a USSD hop --------------------------------------------------------------------------------------

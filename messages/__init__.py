@@ -71,19 +71,15 @@ class Voice:
             lang = DEFAULT_LANGUAGE if lang == "hi" else lang
             if (PLAIN, text.screen) in self.catalogues[lang].screens:
                 text = replace(text, flow=PLAIN)
-        if text.args or any(option.args for option in text.options):
+        if text.args:
             return self._say(text, lang, limits)
+        names = []
+        for option in text.options:
+            if option.args:
+                return self._say(text, lang, limits)
+            names.append(option.name)
         # A text without values is one of a few hundred: it is cut once.
-        key = (
-            text.flow,
-            text.screen,
-            tuple(option.name for option in text.options),
-            text.top,
-            text.back,
-            text.ends,
-            lang,
-            limits,
-        )
+        key = (text.flow, text.screen, *names, text.top, text.back, text.ends, lang, limits)
         reply = self._said.get(key)
         if reply is None:
             reply = self._said[key] = self._say(text, lang, limits)

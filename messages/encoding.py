@@ -6,6 +6,7 @@ All counts are of the text as it is; callers bring it to NFC first, because NFC 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Encoding = Literal["gsm7", "ucs2"]
@@ -38,6 +39,7 @@ class Size(NamedTuple):
     units: int
 
 
+@lru_cache(maxsize=4096)  # a page is measured again when it is found to fit, and most have been measured before
 def measure(text: str) -> Size:
     """The encoding a text needs and its length in it."""
     if _NOT_GSM.search(text):

@@ -52,6 +52,8 @@ def mask_aadhaar(text: str) -> tuple[str, bool]:
     Aadhaar-looking: 12 digits of one of three scripts, also written 4-4-4, the first 2 to 9, the last a Verhoeff digit.
     By chance one in twelve 12-digit numbers looks so; nothing of ours has 12 digits.
     """
+    if len(text) < 12:
+        return text, False  # as nearly all of USSD is
     masked, at = False, 0
     while found := _AADHAAR.search(text, at):
         digits = "".join(c for c in found.group().translate(_DIGITS) if "0" <= c <= "9")

@@ -247,14 +247,21 @@ class PostgreSQL:
         return self._read(_numbered(sql), values)
 
     def rows_in(self, sql: str, *values: Sequence[Any]) -> list[Any]:
-        """The rows of a query for any number of values, which are one array, or of tuples of texts, which are one a column."""
+        """The rows of a query for any number of texts, which are one array, or of tuples of them, which are one a column."""
+        columns = values
         if values[0] and isinstance(values[0][0], tuple):
-            columns = [_array(column) for column in zip(*values[0], strict=True)]
+            (tuples,) = values
+            columns = tuple(zip(*tuples, strict=True))
             arrays = ", ".join(f"${number}::text[]" for number in range(1, len(columns) + 1))
-            return self._read(sql.replace("values ?*", f"select * from unnest({arrays})"), columns)
+            sql = sql.replace("values ?*", f"select * from unnest({arrays})")
         for number in range(1, len(values) + 1):
             sql = sql.replace("in (?*)", f"= any(${number})", 1)
-        return self._read(sql, [_array(some) for some in values])
+            sql = sql.replace("values ?*", f"select unnest(${number}::text[])", 1)
+        return self._read(sql, [_array(column) for column in columns])
+
+    def packed(self, columns: str) -> str:
+        """Columns as one JSON array, in bytes."""
+        return f"convert_to(json_build_array({columns.replace('(', 'json_build_array(')})::text, 'UTF8')"
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it touched."""

@@ -33,22 +33,23 @@ SEARCHED = ("account", "name_deva", "name_latin", "address_deva", "address_latin
 _VALUES = re.compile(r"^\s*insert\b.*?\bvalues\s*(\([?, ]*\))", re.IGNORECASE | re.DOTALL)
 
 
-def _filled(values: Sequence[Any]) -> list[Any]:
-    """The values, the last of them repeated until they are 1, 2, 4 ..., or none."""
-    filled = list(values)
-    return filled + filled[-1:] * ((1 << (len(filled) - 1).bit_length()) - len(filled) if filled else 0)
+def _filled(values: Sequence[Any]) -> Sequence[Any]:
+    """The values, and nulls, which nothing equals, until they are 1, 2, 4 ..."""
+    if not values:
+        return (None,)
+    missing = (1 << (len(values) - 1).bit_length()) - len(values)
+    if not missing:
+        return values
+    return [*values, *[(None,) * len(values[0]) if isinstance(values[0], tuple) else None] * missing]
 
 
 @lru_cache(maxsize=4096)
-def _with_places(sql: str, *places: int) -> str:
+def _with_places(sql: str, width: int, *places: int) -> str:
+    """A query with so many places for values, or for tuples of a width, where it says `in (?*)` or `values ?*`."""
     for count in places:
         sql = sql.replace("(?*)", f"({', '.join('?' * count)})", 1)
+        sql = sql.replace("values ?*", "values " + ", ".join([f"({', '.join('?' * width)})"] * count), 1)
     return sql
-
-
-@lru_cache(maxsize=64)
-def _with_tuples(sql: str, places: int, width: int) -> str:
-    return sql.replace("?*", ", ".join([f"({', '.join('?' * width)})"] * places))
 
 
 @lru_cache(maxsize=256)
@@ -117,12 +118,15 @@ class SQLite:
         rows = []
         for start in range(0, max(map(len, values)), MOST_VALUES):
             given = [_filled(some[start : start + MOST_VALUES]) for some in values]
-            if given[0] and isinstance(given[0][0], tuple):
-                (tuples,) = given
-                rows += self.connection.execute(_with_tuples(sql, len(tuples), len(tuples[0])), list(chain(*tuples))).fetchall()
-            else:
-                rows += self.connection.execute(_with_places(sql, *map(len, given)), list(chain(*given))).fetchall()
+            flat, width = [*chain(*given)], 1
+            if isinstance(flat[0], tuple):
+                flat, width = [*chain(*flat)], len(flat[0])
+            rows += self.connection.execute(_with_places(sql, width, *map(len, given)), flat).fetchall()
         return rows
+
+    def packed(self, columns: str) -> str:
+        """Columns as one JSON array. Bytes, because that is what is decoded: as text all of it is turned into Unicode and back."""
+        return f"cast(json_array({columns.replace('(', 'json_array(')}) as blob)"
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it touched."""
