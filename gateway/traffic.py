@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
@@ -59,7 +59,7 @@ class Traffic:
         seconds, and one phone is served `most_a_minute` hops of sessions in a minute."""
         self._patience = patience
         self._most_a_minute = most_a_minute
-        self._minute, self._in_minute = 0, Counter[str]()
+        self._minute, self._in_minute = 0, dict[str, int]()
         #: What a hop takes, as the last groups took it, in seconds.
         self._each = 0.0
         self._writers = writers
@@ -117,9 +117,9 @@ class Traffic:
         """Count a hop of a phone; whether it is one too many in this minute."""
         minute = int(time.monotonic() / 60)
         if minute != self._minute:
-            self._minute, self._in_minute = minute, Counter()
-        self._in_minute[phone] += 1
-        return self._in_minute[phone] > self._most_a_minute
+            self._minute, self._in_minute = minute, {}
+        hops = self._in_minute[phone] = self._in_minute.get(phone, 0) + 1
+        return hops > self._most_a_minute
 
     def _give_up(self) -> None:
         """Tell those whose time is over, and come again for the next."""

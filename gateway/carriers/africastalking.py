@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from hashlib import sha256
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from africastalking.SMS import SMSService
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.carriers.reading import never_left, required
+from gateway.carriers.reading import mark, never_left, required
 from gateway.records import (
     FETCHED,
     Answer,
@@ -116,7 +115,7 @@ class AfricasTalking:
         if pieces[: len(dialled)] == dialled:
             dialled = []  # this network puts what was dialled behind the code into the text as well
         return Inbound(
-            id=f"{session}/{len(pieces)}/{sha256(text.encode()).hexdigest()[:16]}",
+            id=f"{session}/{len(pieces)}/{mark(text)}",
             carrier=NAME,
             phone=phone,
             channel="ussd",

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from secrets import token_hex
 
 from flows.records import Channel
 from gateway.carriers import Door
+from gateway.carriers.reading import mark
 from gateway.records import Inbound, OutboundMessage, Outcome, Sent
 from gateway.settings import Settings
 from messages import Limits
@@ -107,6 +107,6 @@ class Handset:
         self.session = self.text = ""
 
     def _hop(self, at: datetime, *, lost: bool) -> Inbound:
-        place = f"{self.session}/{self.text.count('*') + bool(self.text)}/{sha256(self.text.encode()).hexdigest()[:16]}"
+        place = f"{self.session}/{self.text.count('*') + bool(self.text)}/{mark(self.text)}"
         self.last = Inbound(place, Phone.name, self.phone, "ussd", self.text, at, self.session, lost=lost)
         return self.last
