@@ -9,8 +9,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
+import structlog
+
 from gateway.hop import Unavailable
 from gateway.records import Answer, Inbound
+
+log = structlog.get_logger()
 
 #: More in one transaction gains nothing and delays the first of them (limits.md section 2).
 MOST_TOGETHER = 64
@@ -190,6 +194,9 @@ class Traffic:
 
     def _release(self, group: Sequence[Waiting], answers: Sequence[Answer | Exception]) -> None:
         for waiting, answer in zip(group, answers, strict=True):
-            waiting.end(answer)
+            try:
+                waiting.end(answer)
+            except Exception as error:  # the others are to hear of theirs all the same
+                log.error("hop.unanswered", hop=waiting.inbound.id, exc_info=error)
         while self._open and self._open[0].done is None:
             self._open.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from flows.records import Conversation
 from gateway.app import Gateway, make_app
@@ -104,6 +106,60 @@ def test_one_phone_does_not_take_everybodys_turn() -> None:
     told = asyncio.run(some())
     assert isinstance(told[-1], Answer)
     assert sum(isinstance(one, Unavailable) for one in told) in (4, 1), "1: the minute has just begun anew"
+
+
+def test_an_answer_that_cannot_be_given_keeps_no_other_back() -> None:
+    slow = Slow()
+    traffic = Traffic(slow, after=lambda: None)
+
+    def hung_up(_: Answer | Exception) -> None:
+        raise OSError
+
+    async def two() -> Answer:
+        traffic.start()
+        traffic.bring(inbound(1), hung_up)
+        await asyncio.sleep(0.05)
+        traffic.bring(inbound(2), hung_up)
+        other = asyncio.create_task(traffic.serve(inbound(3)))
+        await asyncio.sleep(0.05)
+        slow.go.release(3)
+        answer = await asyncio.wait_for(other, 30)
+        await asyncio.to_thread(traffic.stop)
+        return answer
+
+    with capture_logs() as logs:
+        assert asyncio.run(two()).page == "page"
+    assert [line["event"] for line in logs] == ["hop.unanswered"] * 2
+
+
+def test_hops_of_one_phone_are_served_one_after_the_other_in_their_order() -> None:
+    """Whatever comes between them, and however many writers there are."""
+    served: list[tuple[str, str]] = []
+    busy: set[str] = set()
+
+    def serve(group: Sequence[Inbound]) -> list[Answer]:
+        phones = {one.phone for one in group}
+        assert len(phones) == len(group)
+        assert not phones & busy
+        busy.update(phones)
+        time.sleep(0.001)
+        served.extend((one.phone, one.id) for one in group)
+        busy.difference_update(phones)
+        return [Answer(one.id, True, "menu.home", "en") for one in group]
+
+    traffic = Traffic(serve, after=lambda: None, writers=3, most_a_minute=1000)
+    chance = random.Random(7)
+    hops = [ussd(f"+91555000000{chance.randrange(6)}", f"s{number}", "", town.BEGIN) for number in range(300)]
+
+    async def all_of_them() -> list[Answer]:
+        traffic.start()
+        answers = await asyncio.gather(*map(traffic.serve, hops))
+        await asyncio.to_thread(traffic.stop)
+        return answers
+
+    assert [answer.page for answer in asyncio.run(all_of_them())] == [hop.id for hop in hops]
+    for phone in {hop.phone for hop in hops}:
+        assert [id_ for of, id_ in served if of == phone] == [hop.id for hop in hops if hop.phone == phone]
 
 
 @contextmanager
