@@ -5,7 +5,6 @@ A group of hops of different phones shares one transaction, so that one sync of 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +32,6 @@ from messages.encoding import measure, sms_parts
 from messages.understand import mask_aadhaar
 
 log = structlog.get_logger()
-
-# `transitions` writes six lines a rule that nobody reads, and finds out each time that it need not: a fifth of what a rule
-# costs. What they go to instead takes anything and does nothing, in C.
-for level in ("debug", "info"):
-    setattr(logging.getLogger("transitions.core"), level, "".format)
 
 #: How often a hop is taken again after somebody else was faster.
 TRIES = 5
