@@ -29,7 +29,7 @@ class Call(RequestResponseCycle):
     #: uvicorn says by it that more has come, or that the line is dead: nobody waits for that here.
     message_event = asyncio.Event()
 
-    def __init__(self, method: str, path: str, request_headers: dict[str, str], query: str, keep_alive: bool) -> None:
+    def __init__(self, method: str, path: str, request_headers: dict[str, str], query: bytes, keep_alive: bool) -> None:
         self.method, self.path, self.request_headers, self.query = method, path, request_headers, query
         self.keep_alive = keep_alive
         self.body = bytearray()
@@ -61,10 +61,10 @@ class Shortcut(HttpToolsProtocol):
         ):  # fmt: skip
             super().on_headers_complete()
             return
-        path, _, query = url.decode("latin-1").partition("?")
+        path, _, query = url.partition(b"?")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
         before = self.cycle
-        self.cycle = call = Call(method.decode(), path, headers, query, parser.should_keep_alive())
+        self.cycle = call = Call(method.decode(), path.decode("latin-1"), headers, query, parser.should_keep_alive())
         if before is None or before.response_complete:
             call.started = True
         else:
@@ -104,7 +104,7 @@ class Shortcut(HttpToolsProtocol):
         if call.taken:
             return
         call.taken = True
-        request = Request(call.request_headers, call.query.encode("latin-1"), bytes(call.body))
+        request = Request(call.request_headers, call.query, bytes(call.body))
         self.web.webhooks.take(call.method, call.path, request, lambda reply: self._reply(call, reply))
 
     def _reply(self, call: Call, reply: Reply) -> None:
