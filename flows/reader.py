@@ -9,6 +9,9 @@ from flows.reading import TakesReading, meter_reading
 from flows.records import Args, Policy, Reader, Said, Status, Take, Tell, Text
 from flows.screens import Bad, ask, confirm, decide, end, goto, menu
 
+#: The statuses of a meter that could not be read.
+UNREAD = ("MD", "LK")
+
 
 def own_account(said: Said, flow: Flow) -> str | Bad:
     """A CA number of the reader's own round."""
@@ -32,6 +35,18 @@ def same_mobile(said: Said, flow: Flow) -> str | Bad:
     """The same number once more."""
     number = mobile_number(said.number, flow.facts.policy)
     return number if number == flow.answers["mobile"] else Bad("mobile_twice")
+
+
+def one_line(said: Said) -> tuple[str, ...]:
+    """CA number, status, reading and, if it was given, mobile number of a line by SMS; empty if it is no such line. Where nothing
+    could be read, the status as bills print it stands in the reading's place: 100000001 LK."""
+    account = said.account
+    if account and said.numbers[:1] == (account,) and len(said.numbers) in (2, 3):
+        return account, "OK", *said.numbers[1:]
+    words = said.raw.upper().split()
+    if account and len(words) in (2, 3) and words[1] in UNREAD:
+        return account, words[1], "", *words[2:]
+    return ()
 
 
 class ReaderFlow(TakesReading):
@@ -101,6 +116,7 @@ class ReaderFlow(TakesReading):
         ("line",           "enter",  "line_elsewhere", "is_elsewhere"),
         ("line",           "enter",  "line_reading",   "has_bad_reading"),
         ("line",           "enter",  "line_mobile",    "has_bad_mobile"),
+        ("line",           "enter",  "to_saved",       "is_unread",        "keep"),
         ("line",           "enter",  "again",          "is_odd"),
         ("line",           "enter",  "to_saved",       "",                 "keep"),
     )  # fmt: skip
@@ -140,16 +156,18 @@ class ReaderFlow(TakesReading):
 
     def is_elsewhere(self) -> bool:
         """The account is not of this round; else the numbers of the line are taken as answers."""
-        account, *values = self.said.numbers
+        account, status, reading, *mobile = one_line(self.said)
         if self.facts.reader is None or account not in self.reader.accounts or account not in self.facts.known:
             return True
-        self.answers |= {"account": account, "status": "OK", "reading": values[0], "line": "1"}
-        if len(values) > 1:
-            self.answers["mobile"] = mobile_number(values[1], self.facts.policy)
+        self.answers |= {"account": account, "status": status, "reading": reading, "line": "1"}
+        if mobile:
+            self.answers["mobile"] = mobile_number(mobile[0], self.facts.policy)
         return False
 
     def has_bad_reading(self) -> bool:
         """The second number of the line is no reading."""
+        if self.is_unread():
+            return False
         if len(self.answers["reading"]) > 8:
             return True
         self.answers["reading"] = str(int(self.answers["reading"]))

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
+from flows.reader import one_line
 from flows.records import (
     Answered,
     Confirm,
@@ -232,7 +233,7 @@ def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
     What the open question can take is its own, unless the message came after it; a service half done keeps its answers
     anyhow. A reader's line (account and reading) is never an answer to anything.
     """
-    if facts.reader and said.account and len(said.numbers) in (2, 3) and said.numbers[0] == said.account:
+    if facts.reader and one_line(said):
         return _enter(_forget(conversation), Place("reader", "line"), facts, said)
     place = conversation.place
     newest = facts.contexts[0] if facts.contexts else None
