@@ -292,6 +292,27 @@ def test_a_report_waits_for_what_is_on_its_way(post: Post, about: str) -> None:
 
 
 @BOTH_STORES
+def test_what_may_have_gone_waits_while_another_to_its_phone_is_on_its_way(post: Post) -> None:
+    """The reports that may tell of it wait for that too: a worker that died over a second message sends nobody the first twice."""
+    (first,) = in_doubt(post, "first")
+    with post.store.write():
+        post.store.database.run("update outbox set due_at = 0 where id = ?", (first,))
+    post.outbox().turn()
+    ((_, again),) = post.queue.out(NAME)
+    id_ = post.put("second")
+    with post.store.write([PHONE]):
+        assert post.queue.settle(again, Unsure("no answer"), post.clock(), "waiting", post.clock())
+        second = post.queue.take(replace(again, id=id_, attempt=0), "somebody", post.clock())
+    post.clock.wait(timedelta(seconds=5))
+    post.outbox().turn()
+    assert post.states() == ["waiting", "sending"]
+    with post.store.write([PHONE]):
+        assert post.queue.settle(second, Sent("ATXid_9"), post.clock(), "sent", None)
+    post.outbox().turn()
+    assert post.states() == ["sending", "sent"]
+
+
+@BOTH_STORES
 def test_of_two_tried_seconds_apart_the_report_between_them_is_about_the_first(post: Post) -> None:
     """A worker died over both: what was reported before the second was tried is not about it, whatever clocks may differ by."""
     first = post.put("first")
