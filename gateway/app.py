@@ -82,7 +82,7 @@ class Gateway:
                 for message, hop in about or [(0, "")]:
                     log.info("sms.report", hop=hop, message=message, carrier=event.carrier, reference=event.reference,
                              status=event.status, reason=event.reason)  # fmt: skip
-                heed(self.store, self.pen.registry, event, [message for message, _ in about], now_utc())
+                self._heed(event, [message for message, _ in about])
             else:
                 if isinstance(event, SessionEnd):
                     metrics.ended(event)
@@ -94,6 +94,9 @@ class Gateway:
                 raise Unavailable(str(error)) from error
             raise
 
+    def _heed(self, report: Report, about: Sequence[int]) -> None:
+        heed(self.store, self.pen.registry, report, about, now_utc())
+
     def workers(self) -> Workers:
         """Sending for every carrier, fetching for those that keep what they bring, and the chores."""
         every = timedelta(minutes=self.settings.at_fetch_minutes)
@@ -104,7 +107,7 @@ class Gateway:
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders
                 work.append(Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event(),
-                                   stand_ins=self.pen.routes.stand_ins))  # fmt: skip
+                                   stand_ins=self.pen.routes.stand_ins, heed=self._heed))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
             if isinstance(carrier, Kannel) and self.settings.own_kannel:

@@ -30,7 +30,6 @@ def set_up(level: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: structlog.BytesLogger(sys.stderr.buffer),
-        cache_logger_on_first_use=True,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import structlog
 from gateway.carriers import Carrier
 from gateway.hop import now_utc
 from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
-from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
+from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure, masked
 from gateway.store import Store
 from gateway.store.queue import Due, Queue
 from gateway.store.sql import LANES
@@ -65,6 +65,7 @@ class Outbox:
         senders: int,
         wake: threading.Event,
         stand_ins: Callable[[str, Lane, str], Sequence[str]] = lambda phone, lane, carrier: (),
+        heed: Callable[[Report, Sequence[int]], None] = lambda report, about: None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.wake = wake
@@ -74,6 +75,8 @@ class Outbox:
         self._rules = rules
         self._senders = senders
         self._stand_ins = stand_ins
+        #: Acts on a report of a failure that came before its send was written down.
+        self._heed = heed
         self._clock = clock
         self._name = f"{carrier.name}-{random.getrandbits(32):08x}"
         self._pace = Pace(rules.per_second)
@@ -144,6 +147,12 @@ class Outbox:
         keys = [key for one in self._unsettled for key in self._queue.touches(*one)]
         with self._store.write([*keys, self._queue.pace_of(self._carrier.name)] if room else keys):
             settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
+            early = [
+                (report, message.id)
+                for message, outcome in self._unsettled
+                if isinstance(outcome, Sent) and outcome.reference
+                for report in self._queue.failures(self._carrier.name, outcome.reference)
+            ]
             looked_at, taken = self._take(now, room) if room else (0, [])
             self._mirror(now)
         self._mine.difference_update((message.id, message.attempt) for message, _ in self._unsettled)
@@ -154,6 +163,8 @@ class Outbox:
         self._out += len(taken)
         for message in taken:
             self._jobs.put(message)
+        for report, id_ in early:
+            self._heed(report, [id_])
         return looked_at
 
     def _now_and_then(self, now: datetime, at: float) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -289,6 +289,22 @@ def test_a_report_waits_for_what_is_on_its_way(post: Post, about: str) -> None:
         assert post.queue.settle(message, outcome, post.clock(), "sent", None)
     states = {first: "waiting", second: "delivered"} if outcome.reference == "ATXid_9" else {first: "delivered", second: "sent"}
     assert {id_: post.row(id_, "state") for id_ in (first, second)} == states
+
+
+@BOTH_STORES
+def test_a_failure_reported_before_its_send_is_written_down_is_heeded(post: Post) -> None:
+    heeded: list[tuple[str, Sequence[int]]] = []
+    outbox = Outbox(post.store, post.carrier, post.settings.sending(), senders=1, wake=threading.Event(), clock=post.clock,
+                    heed=lambda report, about: heeded.append((report.reason, about)))  # fmt: skip
+    id_ = post.put()
+    outbox.turn()
+    ((_, message),) = post.queue.out(NAME)
+    failed = Report(NAME, "ATXid_9", "Failed", "failed", "stat:UNDELIV err:633", PHONE)
+    assert post.queue.report(failed, post.clock()) == []
+    outbox._done.put((message, Sent("ATXid_9")))
+    outbox.turn()
+    assert post.states() == ["failed"]
+    assert heeded == [("stat:UNDELIV err:633", [id_])]
 
 
 @BOTH_STORES

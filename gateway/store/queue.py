@@ -169,6 +169,12 @@ class Queue:
             )
         return True
 
+    def failures(self, carrier: str, reference: str) -> list[Report]:
+        """What reports have said of a failure: when it has just been written down who they are about, those that came too soon."""
+        sql = "select status, reason, phone from delivery where carrier = ? and reference = ? and state = 'failed'"
+        rows = self._rows(sql, (carrier, reference))
+        return [Report(carrier, reference, status, "failed", reason, phone) for status, reason, phone in rows]
+
     def _match(self, carrier: str, phone: str) -> list[tuple[int, str]]:
         """Join reports of messages that nobody knows with the messages in doubt that they are most likely about: a phone is told
         of the latest it was sent. While another message to it is on its way, that may be the one, and the reports wait. The
