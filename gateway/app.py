@@ -48,7 +48,7 @@ from gateway.scrubbing import heed
 from gateway.settings import Settings
 from gateway.store import Store, open_store
 from gateway.store.mailbox import Mailbox as Post
-from gateway.store.queue import Queue
+from gateway.store.queue import Joined, Queue
 from gateway.tariff import Demonstration
 from gateway.templates import open_registry
 from gateway.traffic import Done, Traffic
@@ -78,11 +78,8 @@ class Gateway:
         try:
             if isinstance(event, Report):
                 metrics.reported(event)
-                about = Queue(self.store).report(event, now_utc())
-                for message, hop in about or [(0, "")]:
-                    log.info("sms.report", hop=hop, message=message, carrier=event.carrier, reference=event.reference,
-                             status=event.status, reason=event.reason)  # fmt: skip
-                self._heed(event, [message for message, _ in about])
+                for told in Queue(self.store).report(event, now_utc()) or [Joined(0, "", event)]:
+                    self.told(told)
             else:
                 if isinstance(event, SessionEnd):
                     metrics.ended(event)
@@ -94,8 +91,13 @@ class Gateway:
                 raise Unavailable(str(error)) from error
             raise
 
-    def _heed(self, report: Report, about: Sequence[int]) -> None:
-        heed(self.store, self.pen.registry, report, about, now_utc())
+    def told(self, told: Joined) -> None:
+        """It is known which message a report is about, at once or when the send was written down; or that nobody knows (0)."""
+        report = told.report
+        log.info("sms.report", hop=told.hop, message=told.message, carrier=report.carrier, reference=report.reference,
+                 status=report.status, reason=report.reason)  # fmt: skip
+        if told.message:
+            heed(self.store, self.pen.registry, told, now_utc())
 
     def workers(self) -> Workers:
         """Sending for every carrier, fetching for those that keep what they bring, and the chores."""
@@ -107,7 +109,7 @@ class Gateway:
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders
                 work.append(Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event(),
-                                   stand_ins=self.pen.routes.stand_ins, heed=self._heed))  # fmt: skip
+                                   stand_ins=self.pen.routes.stand_ins, told=self.told))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
             if isinstance(carrier, Kannel) and self.settings.own_kannel:

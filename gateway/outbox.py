@@ -20,9 +20,9 @@ import structlog
 from gateway.carriers import Carrier
 from gateway.hop import now_utc
 from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
-from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure, masked
+from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
 from gateway.store import Store
-from gateway.store.queue import Due, Queue
+from gateway.store.queue import Due, Joined, Queue
 from gateway.store.sql import LANES
 from gateway.throttle import Breaker, Pace, Sending
 
@@ -65,7 +65,7 @@ class Outbox:
         senders: int,
         wake: threading.Event,
         stand_ins: Callable[[str, Lane, str], Sequence[str]] = lambda phone, lane, carrier: (),
-        heed: Callable[[Report, Sequence[int]], None] = lambda report, about: None,
+        told: Callable[[Joined], None] = lambda told: None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.wake = wake
@@ -75,8 +75,8 @@ class Outbox:
         self._rules = rules
         self._senders = senders
         self._stand_ins = stand_ins
-        #: Acts on a report of a failure that came before its send was written down.
-        self._heed = heed
+        #: Hears of reports that came before the send they are about was written down.
+        self._told = told
         self._clock = clock
         self._name = f"{carrier.name}-{random.getrandbits(32):08x}"
         self._pace = Pace(rules.per_second)
@@ -147,24 +147,19 @@ class Outbox:
         keys = [key for one in self._unsettled for key in self._queue.touches(*one)]
         with self._store.write([*keys, self._queue.pace_of(self._carrier.name)] if room else keys):
             settled = [(*one, *self._settle(*one, now)) for one in self._unsettled]
-            early = [
-                (report, message.id)
-                for message, outcome in self._unsettled
-                if isinstance(outcome, Sent) and outcome.reference
-                for report in self._queue.failures(self._carrier.name, outcome.reference)
-            ]
             looked_at, taken = self._take(now, room) if room else (0, [])
             self._mirror(now)
         self._mine.difference_update((message.id, message.attempt) for message, _ in self._unsettled)
         self._mine.update((message.id, message.attempt) for message in taken)
         self._unsettled.clear()
-        for one in settled:
-            _report(*one)
+        for message, outcome, state, joined in settled:
+            _report(message, outcome, state if joined is not None else "settled before")
         self._out += len(taken)
         for message in taken:
             self._jobs.put(message)
-        for report, id_ in early:
-            self._heed(report, [id_])
+        for *_, joined in settled:
+            for told in joined or ():
+                self._told(told)
         return looked_at
 
     def _now_and_then(self, now: datetime, at: float) -> None:
@@ -201,7 +196,7 @@ class Outbox:
             self._write(self._clock(), 0)
         return True
 
-    def _settle(self, message: OutboundMessage, outcome: Outcome, now: datetime) -> tuple[str, bool]:
+    def _settle(self, message: OutboundMessage, outcome: Outcome, now: datetime) -> tuple[str, list[Joined] | None]:
         state, again = decide(message, outcome, now, self._rules)
         if isinstance(outcome, Never) and outcome.alarm:
             self._queue.raise_alarm("template", message.template, now, outcome.why)
@@ -339,12 +334,12 @@ def back_off(attempt: int) -> timedelta:
     return longest * random.uniform(0.5, 1)
 
 
-def _report(message: OutboundMessage, outcome: Outcome, state: str, settled: bool) -> None:
+def _report(message: OutboundMessage, outcome: Outcome, state: str) -> None:
     """One line that tells a try, with the hop it goes back to."""
     tried(message, outcome)
     log.info(
         "sms.try", message=message.id, hop=message.inbound, phone=masked(message.phone), template=message.template,
         carrier=message.carrier, attempt=message.attempt, outcome=type(outcome).__name__,
-        state=state if settled else "settled before", why="" if isinstance(outcome, Sent) else outcome.why,
+        state=state, why="" if isinstance(outcome, Sent) else outcome.why,
         reference=outcome.reference if isinstance(outcome, Sent) else "",
     )  # fmt: skip

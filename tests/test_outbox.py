@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from gateway.carriers.africastalking import NAME, AfricasTalking
 from gateway.outbox import Outbox, back_off, decide
 from gateway.records import Later, Never, OutboundMessage, Report, Sent, Unsure
 from gateway.settings import Settings
-from gateway.store.queue import Queue
+from gateway.store.queue import Joined, Queue
 from gateway.store.sql import Outgoing, millis
 from gateway.throttle import Breaker, Pace
 from tests import town
@@ -263,11 +263,11 @@ def test_of_several_in_doubt_the_report_is_about_the_one_sent_last_before_it(pos
     first, second = in_doubt(post, "first", "second")
     taken = post.emulator.taken
     post.clock.wait(timedelta(seconds=2))
-    assert [id_ for id_, _ in post.queue.report(report(taken[1], "Success", "delivered"), post.clock())] == [second]
+    assert [told.message for told in post.queue.report(report(taken[1], "Success", "delivered"), post.clock())] == [second]
     assert post.states() == ["waiting", "delivered"]
     post.queue.report(report(taken[1], "Success", "delivered"), post.clock())
     assert post.states() == ["waiting", "delivered"], "the same report once more tells nothing of another"
-    assert [id_ for id_, _ in post.queue.report(report(taken[0], "Sent", "sent"), post.clock())] == [first]
+    assert [told.message for told in post.queue.report(report(taken[0], "Sent", "sent"), post.clock())] == [first]
     assert post.states() == ["sent", "delivered"]
 
 
@@ -286,16 +286,16 @@ def test_a_report_waits_for_what_is_on_its_way(post: Post, about: str) -> None:
     assert post.states() == ["waiting", "sending"]
     outcome = Sent("ATXid_9" if about == "the one on its way" else "ATXid_8")
     with post.store.write(post.queue.touches(message, outcome)):
-        assert post.queue.settle(message, outcome, post.clock(), "sent", None)
+        assert post.queue.settle(message, outcome, post.clock(), "sent", None) is not None
     states = {first: "waiting", second: "delivered"} if outcome.reference == "ATXid_9" else {first: "delivered", second: "sent"}
     assert {id_: post.row(id_, "state") for id_ in (first, second)} == states
 
 
 @BOTH_STORES
-def test_a_failure_reported_before_its_send_is_written_down_is_heeded(post: Post) -> None:
-    heeded: list[tuple[str, Sequence[int]]] = []
+def test_a_failure_reported_before_its_send_is_written_down_is_heard_of(post: Post) -> None:
+    heard: list[Joined] = []
     outbox = Outbox(post.store, post.carrier, post.settings.sending(), senders=1, wake=threading.Event(), clock=post.clock,
-                    heed=lambda report, about: heeded.append((report.reason, about)))  # fmt: skip
+                    told=heard.append)  # fmt: skip
     id_ = post.put()
     outbox.turn()
     ((_, message),) = post.queue.out(NAME)
@@ -304,7 +304,7 @@ def test_a_failure_reported_before_its_send_is_written_down_is_heeded(post: Post
     outbox._done.put((message, Sent("ATXid_9")))
     outbox.turn()
     assert post.states() == ["failed"]
-    assert heeded == [("stat:UNDELIV err:633", [id_])]
+    assert heard == [Joined(id_, "", failed)]
 
 
 @BOTH_STORES
@@ -317,13 +317,13 @@ def test_what_may_have_gone_waits_while_another_to_its_phone_is_on_its_way(post:
     ((_, again),) = post.queue.out(NAME)
     id_ = post.put("second")
     with post.store.write([PHONE]):
-        assert post.queue.settle(again, Unsure("no answer"), post.clock(), "waiting", post.clock())
+        assert post.queue.settle(again, Unsure("no answer"), post.clock(), "waiting", post.clock()) is not None
         second = post.queue.take(replace(again, id=id_, attempt=0), "somebody", post.clock())
     post.clock.wait(timedelta(seconds=5))
     post.outbox().turn()
     assert post.states() == ["waiting", "sending"]
     with post.store.write([PHONE]):
-        assert post.queue.settle(second, Sent("ATXid_9"), post.clock(), "sent", None)
+        assert post.queue.settle(second, Sent("ATXid_9"), post.clock(), "sent", None) is not None
     post.outbox().turn()
     assert post.states() == ["sending", "sent"]
 
@@ -341,7 +341,7 @@ def test_of_two_tried_seconds_apart_the_report_between_them_is_about_the_first(p
     post.clock.wait(timedelta(minutes=1))
     for _, message in post.queue.out(NAME):
         with post.store.write([PHONE]):
-            assert post.queue.settle(message, Unsure("its sender died"), post.clock(), "waiting", post.clock())
+            assert post.queue.settle(message, Unsure("its sender died"), post.clock(), "waiting", post.clock()) is not None
     assert {id_: post.row(id_, "state") for id_ in (first, second)} == {first: "delivered", second: "waiting"}
 
 
@@ -614,9 +614,9 @@ def test_a_worker_that_was_given_up_may_still_bring_the_answer(post: Post) -> No
     (message,) = [message for _, message in (post.outbox().turn(), *post.queue.out(NAME))[1:]]
     now = post.clock()
     with post.store.write():
-        assert post.queue.settle(message, Unsure("its sender died"), now, "waiting", now + timedelta(minutes=2))
-        assert post.queue.settle(message, Sent("ATXid_1"), now, "sent", None)
-        assert not post.queue.settle(message, Later("late"), now, "waiting", now)
+        assert post.queue.settle(message, Unsure("its sender died"), now, "waiting", now + timedelta(minutes=2)) is not None
+        assert post.queue.settle(message, Sent("ATXid_1"), now, "sent", None) is not None
+        assert post.queue.settle(message, Later("late"), now, "waiting", now) is None
     assert post.states() == ["sent"]
 
 

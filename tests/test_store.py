@@ -99,7 +99,7 @@ def take(store: Store, limit: int = 10, now: datetime = NOW, worker: str = "w1")
 def settle(store: Store, message: OutboundMessage, outcome: Outcome, state: str, again: datetime | None = None) -> bool:
     queue = Queue(store)
     with store.write(queue.touches(message, outcome)):
-        return queue.settle(message, outcome, NOW, state, again)
+        return queue.settle(message, outcome, NOW, state, again) is not None
 
 
 def at_once(*tasks: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -66,6 +66,14 @@ class Aside:
     note: str
     created: datetime
     hindrance: Literal["", "once", "stale", "campaign"]
+
+
+class Joined(NamedTuple):
+    """A report, and the message (with the hop it goes back to) that it was found to be about."""
+
+    message: int
+    hop: str
+    report: Report
 
 
 class Queue:
@@ -142,8 +150,10 @@ class Queue:
         reference = outcome.reference if isinstance(outcome, Sent | Unsure) else ""
         return [message.phone, *filter(None, [reference])]
 
-    def settle(self, message: OutboundMessage, outcome: Outcome, now: datetime, state: str, again: datetime | None) -> bool:
-        """What became of a try. Joined with reports that came first; False if somebody else has settled it meanwhile."""
+    def settle(
+        self, message: OutboundMessage, outcome: Outcome, now: datetime, state: str, again: datetime | None
+    ) -> list[Joined] | None:
+        """What became of a try, joined with reports that came first; None if somebody else has settled it meanwhile."""
         reference = (outcome.reference or None) if isinstance(outcome, Sent | Unsure) else None
         note = outcome.note if isinstance(outcome, Sent) else outcome.why
         # A worker that was given up for dead may still bring the carrier's word.
@@ -155,74 +165,69 @@ class Queue:
              message.attempt),
         )  # fmt: skip
         if not settled:
-            return False
-        if reference:
-            sql = "select state from delivery where carrier = ? and reference = ? order by at"
-            for (reported,) in self._rows(sql, (message.carrier, reference)):
-                self._move(message.carrier, reference, reported)
-        self._match(message.carrier, message.phone)
+            return None
+        early = self._reports("carrier = ? and reference = ?", message.carrier, reference) if reference else ()
+        joined = [Joined(message.id, message.inbound, report) for report, _ in early]
+        for report, _ in early:
+            self._move(report)
+        joined += self._match(message.carrier, message.phone)
         if isinstance(outcome, Sent | Unsure):
             self._run(
                 """insert into spent values (?, ?, 1, ?) on conflict (hour, carrier) do update
                    set messages = spent.messages + 1, parts = spent.parts + excluded.parts""",
                 (millis(now) // 3_600_000, message.carrier, message.parts),
             )
-        return True
+        return joined
 
-    def failures(self, carrier: str, reference: str) -> list[Report]:
-        """What reports have said of a failure: when it has just been written down who they are about, those that came too soon."""
-        sql = "select status, reason, phone from delivery where carrier = ? and reference = ? and state = 'failed'"
-        rows = self._rows(sql, (carrier, reference))
-        return [Report(carrier, reference, status, "failed", reason, phone) for status, reason, phone in rows]
+    def _reports(self, which: str, *values: object) -> list[tuple[Report, int]]:
+        """Reports with when they came, in that order."""
+        sql = f"select carrier, reference, status, state, reason, phone, at from delivery d where {which} order by at"
+        return [(Report(*row[:-1]), row[-1]) for row in self._rows(sql, values)]
 
-    def _match(self, carrier: str, phone: str) -> list[tuple[int, str]]:
+    def _match(self, carrier: str, phone: str) -> list[Joined]:
         """Join reports of messages that nobody knows with the messages in doubt that they are most likely about: a phone is told
-        of the latest it was sent. While another message to it is on its way, that may be the one, and the reports wait. The
-        messages (id and hop) that were found."""
+        of the latest it was sent. While another message to it is on its way, that may be the one, and the reports wait."""
         sql = """select id, inbound, tried from outbox where phone = ? and carrier = ? and unsure > 0 and reference is null
                  and state in ('waiting', 'unknown') order by tried desc, id"""
         doubtful = self._rows(sql, (phone, carrier))
         sql = "select 1 from outbox where phone = ? and carrier = ? and state = 'sending' limit 1"
         if not doubtful or self._rows(sql, (phone, carrier)):
             return []
-        sql = """select reference, state, at from delivery d where phone = ? and carrier = ? and at >= ?
-                 and not exists (select 1 from outbox o where o.reference = d.reference and o.carrier = d.carrier) order by at"""
-        joined: dict[str, tuple[int, str]] = {}
-        for reference, reported, at in self._rows(sql, (phone, carrier, doubtful[-1][2] - SKEW_MILLIS)):
-            if reference in joined:
-                self._move(carrier, reference, reported)
+        joined: dict[str, list[Joined]] = {}
+        unknown = """phone = ? and carrier = ? and at >= ?
+                     and not exists (select 1 from outbox o where o.reference = d.reference and o.carrier = d.carrier)"""
+        for report, at in self._reports(unknown, phone, carrier, doubtful[-1][2] - SKEW_MILLIS):
+            if before := joined.get(report.reference):
+                before.append(before[0]._replace(report=report))
+                self._move(report)
             elif about := next((one for skew in (0, SKEW_MILLIS) for one in doubtful if one[2] <= at + skew), None):
                 doubtful.remove(about)
-                self._adopt(about[0], carrier, reference, reported)
-                joined[reference] = (int(about[0]), str(about[1]))
-        return [*joined.values()]
+                id_, hop, _ = about
+                joined[report.reference] = [Joined(id_, hop, report)]
+                self._run("update outbox set reference = ?, state = 'unknown' where id = ?", (report.reference, id_))
+                self._move(report if report.state in REPORTED else replace(report, state="sent"))
+        return [one for several in joined.values() for one in several]
 
-    def _adopt(self, id_: int, carrier: str, reference: str, reported: str) -> None:
-        self._run("update outbox set reference = ?, state = 'unknown' where id = ?", (reference, id_))
-        self._move(carrier, reference, reported if reported in REPORTED else "sent")
-
-    def report(self, report: Report, now: datetime) -> list[tuple[int, str]]:
+    def report(self, report: Report, now: datetime) -> list[Joined]:
         """Keep a delivery report and move its message, if it is known yet: a report may overtake our own commit, and it may
-        be the only word on a send whose answer never came. The messages (id and hop) it is about. One transaction of its own."""
+        be the only word on a send whose answer never came. One transaction of its own."""
         with self._store.write([report.reference, report.phone] if report.phone else [report.reference]):
             self._run(
                 """insert into delivery (carrier, reference, status, state, reason, at, phone) values (?, ?, ?, ?, ?, ?, ?)
                    on conflict do nothing""",
                 (report.carrier, report.reference, report.status, report.state, report.reason, millis(now), report.phone),
             )
-            about = self._rows(
-                "select id, inbound from outbox where reference = ? and carrier = ?", (report.reference, report.carrier)
-            )
-            if about:
-                self._move(report.carrier, report.reference, report.state)
-            elif report.phone:
-                about = self._match(report.carrier, report.phone)
-            return [(int(id_), str(inbound)) for id_, inbound in about]
+            sql = "select id, inbound from outbox where reference = ? and carrier = ?"
+            if about := self._rows(sql, (report.reference, report.carrier)):
+                self._move(report)
+                return [Joined(id_, hop, report) for id_, hop in about]
+            return self._match(report.carrier, report.phone) if report.phone else []
 
-    def _move(self, carrier: str, reference: str, reported: str) -> None:
-        for before in REPORTED.get(reported, ()):
+    def _move(self, report: Report) -> None:
+        """As far as a report moves its message on."""
+        for before in REPORTED.get(report.state, ()):
             sql = "update outbox set state = ? where reference = ? and carrier = ? and state = ?"
-            self._run(sql, (reported, reference, carrier, before))
+            self._run(sql, (report.state, report.reference, report.carrier, before))
 
     def refused(self, id_: int) -> tuple[str, str, str]:
         """Phone, text and template of a message an operator refused."""
