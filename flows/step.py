@@ -53,8 +53,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
-    if conversation.ahead or _asks_whose(before):
-        said, conversation, facts = _with_what_waits(conversation, said, facts)
+    said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
         if turn.conversation.ahead:
@@ -73,8 +72,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         effects += turn.effects
         if turn.conversation.tries or one.aadhaar or (turn.effects and (index or before.flow != "noted")):
             break
-        waiting = index + 1 < len(said) or turn.conversation.ahead
-        if waiting and not _takes_ahead(turn.conversation):
+        if not _takes_ahead(turn.conversation):
             if _asks_whose(turn.conversation.place):
                 turn = replace(turn, conversation=replace(turn.conversation, ahead=tuple(said[index + 1 :])))
             break
@@ -97,7 +95,7 @@ def _with_what_waits(
 ) -> tuple[Sequence[Said], Conversation, Facts]:
     """What was said before it was asked whose account it is follows the yes: METER 100000001 JAL GAYA."""
     waits, place = conversation.ahead, conversation.place
-    if place.flow == "welcome":
+    if place.flow == "welcome" or not (waits or _asks_whose(place)):
         return said, conversation, facts
     if waits:
         conversation = replace(conversation, ahead=())
@@ -208,7 +206,7 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _back(conversation, facts)
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
-    if chosen is None or (said.intent and _means_another(said, place)):
+    if chosen is None or _means_another(said, place):
         if said.intent in INTENTS:
             return _keyword(conversation, said, facts)
         if said.guesses and facts.channel == "sms" and not is_unfinished(place):

@@ -13,9 +13,8 @@ from flows.records import Consumer, Conversation, Facts, Feeder, Policy, Request
 from flows.transformer import asset_of, feeder_asset
 from gateway.records import Inbound
 from gateway.store.readings import Readings
-from gateway.store.sql import Known, Store, millis
+from gateway.store.sql import NONE, Known, Store, millis
 
-NONE: frozenset[str] = frozenset()
 #: Where a staff number is asked for.
 GENUINE = ("help", "genuine")
 
@@ -43,10 +42,10 @@ class Named(NamedTuple):
     """The numbers a hop is about: named now, or answered before in the question that is open or in the one that is held;
     staff numbers only where it is asked whether one is genuine."""
 
-    accounts: AbstractSet[str] = frozenset()
-    pins: AbstractSet[str] = frozenset()
-    tickets: AbstractSet[str] = frozenset()
-    staff: AbstractSet[str] = frozenset()
+    accounts: AbstractSet[str] = NONE
+    pins: AbstractSet[str] = NONE
+    tickets: AbstractSet[str] = NONE
+    staff: AbstractSet[str] = NONE
 
 
 NOTHING = Named()

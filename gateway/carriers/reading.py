@@ -42,7 +42,7 @@ class Request(NamedTuple):
 
 def form(request: Request) -> dict[str, str]:
     """The fields of a form. Raises Unreadable for another content type, bytes that are not UTF-8, a repeated field."""
-    if media_type(request) != "application/x-www-form-urlencoded":
+    if media_type(request.headers.get("content-type", "")) != "application/x-www-form-urlencoded":
         raise Unreadable("content-type: application/x-www-form-urlencoded is expected")
     return _pairs(request.body, "body: the form")
 
@@ -54,7 +54,7 @@ def query(request: Request) -> dict[str, str]:
 
 def json(request: Request) -> dict[str, str]:
     """The fields of a flat JSON object: numbers and booleans as they are written, null as if it were left out."""
-    if media_type(request) != "application/json":
+    if media_type(request.headers.get("content-type", "")) != "application/json":
         raise Unreadable("content-type: application/json is expected")
     try:
         fields = msgspec.json.decode(request.body)
@@ -99,13 +99,9 @@ def never_left(error: requests.RequestException) -> bool:
     )
 
 
-def media_type(request: Request) -> str:
-    """The content type without its parameters."""
-    return _media_type(request.headers.get("content-type", ""))
-
-
 @lru_cache(maxsize=64)
-def _media_type(header: str) -> str:
+def media_type(header: str) -> str:
+    """A content type without its parameters."""
     return header.partition(";")[0].strip().lower()
 
 
