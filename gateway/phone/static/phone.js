@@ -377,7 +377,7 @@ function drawStrip(strip) {
     $("time").textContent = fill(words.millis, { millis: millis(last.micros) });
     row("same", last.again);
     $("same").textContent = last.same ? words.yes : words.no;
-    row("arrived", last.channel !== "ussd" && !last.again);
+    row("arrived", last.channel !== "ussd" && !last.again && arrived !== ""); // a page loaded anew does not know
     $("arrived").textContent = arrived;
   }
   $("place").replaceChildren(strip.at ? screenName(`${strip.flow}.${strip.at}`) : words.nowhere);
