@@ -164,7 +164,7 @@ class Hop:
             except Exception as error:
                 served[hop.inbound.id] = error
             else:
-                if not one.effects or not any(isinstance(effect, File) for effect in one.effects):
+                if not any(isinstance(effect, File) for effect in one.effects):
                     self.unspent.append(facts.ticket)
         spoken = [one for one in served.values() if not isinstance(one, Exception)]
         self._keep(spoken, now, (time.perf_counter_ns() - began) // 1000 // len(group))
