@@ -4,7 +4,7 @@
 
 A web server has the first core; the load, and PostgreSQL for the gateway that keeps its town there, have the others (taskset).
 In each round every server is loaded once, in turn; ratios are medians over the rounds. The last column is at 70 percent of what
-the server managed with 64 connections, hops coming at random moments. Both towns are the demo town. Beside them
+the server managed with 64 connections just before, hops coming at random moments. Both towns are the demo town. Beside them
 stand servers of the usual kind (peers/): ussd-menu-builder on express where npm is, Flask with SQLite if the extra `bench` is
 installed, and a session engine in memory.
 """
@@ -67,6 +67,10 @@ class Contestant:
         out = subprocess.run(pinned(CORES[1:] or CORES, *command), check=True, capture_output=True, text=True).stdout
         figures: Figures = dict(json.loads(out))
         return figures | {"cpu_us": (self._cpu() - before) / figures["hops"] * 1e6, "memory_mb": self._memory()}
+
+    def calm(self, connections: int, seconds: float) -> Figures:
+        """Load it with 70 percent of what it manages just now: on a shared machine the most of a minute ago tells little."""
+        return self.load(connections, seconds, 0.7 * self.load(connections, seconds)["per_second"])
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -147,8 +151,7 @@ def main() -> None:
                 ratio = statistics.median(one[place]["per_second"] / one[0]["per_second"] for one in rounds)
                 steady = ""
                 if connections > 1:
-                    rate = 0.7 * middle["per_second"]
-                    calm = [contestant.load(connections, options.seconds, rate) for _ in range(options.rounds)]
+                    calm = [contestant.calm(connections, options.seconds) for _ in range(options.rounds)]
                     steady = " / ".join(f"{statistics.median(one[key] for one in calm):.2f}" for key in ("p50_ms", "p99_ms"))
                 print(
                     f"| {contestant.name} | {connections} | {middle['per_second']:.0f} | {ratio:.2f} | {middle['p50_ms']:.2f} / "
