@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -86,6 +89,11 @@ class Traffic:
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
+        if sys.platform == "linux":
+            # On a core that both share, a loop that wakes up does not push a writer aside each time a statement lets go of the
+            # interpreter: 4 to 13 percent more hops a second (docs/decisions.md). Where there is a core to spare nothing changes.
+            with suppress(OSError):  # a strict sandbox forbids it
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def stop(self) -> None:
         """Serve what waits, then stop."""
