@@ -504,6 +504,35 @@ def test_a_server_that_does_not_answer_is_given_up(store: Store, monkeypatch: py
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_what_goes_along_with_the_next_statement_fails_as_it_would_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_module, "DEADLINE_SECONDS", 2)
+    store.close()
+    again = [(inbound(), "", Answer("", True, "", ""))]
+    with store.write([ONE]):
+        store.keep_answers(again, 0)
+        assert store.count("inbound") == 1  # what is read comes after it
+    for read in (False, True):
+        with pytest.raises(psycopg.errors.UniqueViolation) as twice, store.write([ONE]):
+            store.keep_answers(again, 0)
+            store.keep_conversations([Conversation(ONE, "hi")], NOW)
+            if read:
+                store.language(TWO)
+        assert store.database.is_duplicate(twice.value)
+        assert store.language(ONE) == ""
+    with pytest.raises(psycopg.errors.QueryCanceled) as slow, store.write([ONE]):
+        server = store.database.rows("select pg_backend_pid()")
+        store.database.run("set local statement_timeout = '100ms'")
+        store.database.many("select pg_sleep(?)", [(30,)])
+    assert store.database.is_trouble(slow.value)
+    assert store.database.rows("select pg_backend_pid()") == server  # it answered: the connection is good
+    with pytest.raises(postgres_module.Late) as late, store.write([ONE]):
+        store.database.many("select pg_sleep(?)", [(30,)])
+        store.keep_conversations([Conversation(ONE, "hi")], NOW)
+    assert store.database.is_trouble(late.value)
+    assert store.language(ONE) == ""
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_statements_are_given_up_by_the_server_too_and_commits_are_durable(store: Store) -> None:
     store.database.run("set synchronous_commit = off")  # whatever the server says
     for keys in ((), [ONE]):

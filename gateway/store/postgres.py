@@ -30,6 +30,8 @@ from psycopg.types.numeric import Int8Dumper
 from gateway.store.sql import Conflict
 
 T = TypeVar("T")
+#: SQL as PostgreSQL writes it, and its values.
+Statement = tuple[str, Sequence[object] | None]
 
 #: Seconds after which the server gives a statement up, and after which we give the server up.
 STATEMENT_SECONDS, DEADLINE_SECONDS = 4, 5
@@ -102,10 +104,32 @@ class _Connection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, timeout or self.deadline)
         except psycopg.OperationalError as error:
-            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            told = error.sqlstate or isinstance(error, errors.PipelineAborted)  # by the server, which is there
+            if told or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
             self.close()
             raise Late(f"no answer within {self.deadline} s") from error
+
+
+class _Own(threading.local):
+    """What a thread has of its own."""
+
+    connection: _Connection | None = None
+    #: Whether it is in a transaction, and whether in one of keys.
+    writing = keyed = False
+    #: What goes along with the next statement of a transaction of keys, ahead of it.
+    along: tuple[Statement, ...] = ()
+
+
+def _together(connection: _Connection, statements: Sequence[Statement]) -> psycopg.Cursor[Any]:
+    """Run statements in one trip; what the last of them came to. Raises what the first came to that went wrong."""
+    try:
+        with connection.pipeline():
+            for sql, values in statements:
+                cursor = connection.execute(sql.encode(), values)
+        return cursor
+    except errors.PipelineAborted as error:  # said of a statement behind the one that went wrong
+        raise error.__context__ or error from None
 
 
 class PostgreSQL:
@@ -123,7 +147,7 @@ class PostgreSQL:
         #: In the order in which they are tried; the one that was lost last is tried last.
         self._hosts = [(host, ports[n if len(ports) > 1 else 0]) for n, host in enumerate(hosts)]
         self._wholes: dict[str, str] = {}
-        self._local = threading.local()
+        self._own = _Own()
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -132,9 +156,11 @@ class PostgreSQL:
     @property
     def connection(self) -> _Connection:
         """This thread's connection. Raises psycopg.OperationalError when the database is away."""
-        connection: _Connection | None = getattr(self._local, "connection", None)
+        connection = self._own.connection
         if connection is None or connection.closed:
-            connection = self._local.connection = self._connect()
+            if self._own.writing:
+                raise psycopg.OperationalError("the connection was lost in the middle of a transaction")
+            connection = self._own.connection = self._connect()
         return connection
 
     def _connect(self) -> _Connection:
@@ -161,15 +187,14 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        connection: _Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        if self._own.connection is not None:
+            self._own.connection.close()
+            self._own.connection = None
 
     def _given_up(self, connection: _Connection) -> None:
         """If this connection is of no use any more, forget it and try its host last."""
         if connection.closed:
-            self._local.connection = None
+            self._own.connection = None
             with self._lock:
                 self._hosts.sort(key=lambda place: place[0] == connection.host)
 
@@ -188,7 +213,7 @@ class PostgreSQL:
             begin += f"{BY_KEY}select pg_advisory_xact_lock(k) from unnest(array[{locks}]::bigint[]) k"
         self._begin(begin)
         try:
-            self._local.writing = True
+            self._own.writing, self._own.keyed = True, bool(keys)
             yield
             self._call("commit", prepare=False)
         except BaseException as error:
@@ -197,7 +222,7 @@ class PostgreSQL:
                 raise Conflict("the server chose the other of two transactions") from error
             raise
         finally:
-            self._local.writing = False
+            self._own.writing, self._own.keyed, self._own.along = False, False, ()
 
     def _begin(self, begin: str) -> None:
         """Begin; on a new connection if the old one turns out to be dead: nothing was done on it yet."""
@@ -223,12 +248,21 @@ class PostgreSQL:
 
     @property
     def _is_connected(self) -> bool:
-        return getattr(self._local, "connection", None) is not None
+        return self._own.connection is not None
 
     def _call(self, sql: str, values: Sequence[object] | None = None, *, prepare: bool | None = None) -> psycopg.Cursor[Any]:
+        """Run a statement, with those that go along."""
+        along, self._own.along = self._own.along, ()
+        return self._trip(*along, (sql, values), prepare=prepare)
+
+    def _trip(self, *statements: Statement, prepare: bool | None = None) -> psycopg.Cursor[Any]:
+        """Run statements in one trip to the server; what the last of them came to."""
         connection = self.connection
         try:
-            return connection.execute(sql.encode(), values, prepare=prepare)
+            if len(statements) == 1:
+                ((sql, values),) = statements
+                return connection.execute(sql.encode(), values, prepare=prepare)
+            return _together(connection, statements)
         except psycopg.OperationalError:
             self._given_up(connection)
             raise
@@ -238,7 +272,7 @@ class PostgreSQL:
         try:
             return self._call(sql, values).fetchall()
         except psycopg.OperationalError as error:
-            if getattr(self._local, "writing", False) or isinstance(error, Late) or self._is_connected:
+            if self._own.writing or isinstance(error, Late) or self._is_connected:
                 raise
             return self._call(sql, values).fetchall()
 
@@ -268,17 +302,22 @@ class PostgreSQL:
         return self._call(_numbered(sql), values).rowcount
 
     def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement for each row: an insert as one statement, its rows as one array a column."""
+        """Run a statement for each row: an insert as one statement, its rows as one array a column. In a transaction of keys it
+        goes along with the next one, at the latest with the commit, since a trip to the server is dear and nothing hangs on it."""
         waiting = iter(rows)
         while some := list(islice(waiting, MOST_ROWS)):
-            found = _VALUES.search(sql)
-            if found is None:
-                self._each(sql, some)
-            elif len(some) == 1:
-                self.run(sql, some[0])
+            statements = self._for_rows(sql, some)
+            if self._own.keyed:
+                self._own.along += tuple(statements)
             else:
-                whole = self._wholes.get(sql) or self._wholes.setdefault(sql, self._whole(sql, found))
-                self._call(whole, [_array(column) for column in zip(*some, strict=True)])
+                self._trip(*statements)
+
+    def _for_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> list[Statement]:
+        found = _VALUES.search(sql)
+        if found is None or len(rows) == 1:
+            return [(_numbered(sql), row) for row in rows]
+        whole = self._wholes.get(sql) or self._wholes.setdefault(sql, self._whole(sql, found))
+        return [(whole, [_array(column) for column in zip(*rows, strict=True)])]
 
     def _whole(self, sql: str, values: re.Match[str]) -> str:
         """An insert of one row as an insert of any number; the types of its values are the server's to say."""
@@ -295,14 +334,6 @@ class PostgreSQL:
         return (
             f"{sql[: values.start()]}select {selected} from unnest({arrays}) as given ({names}) where true {sql[values.end() :]}"
         )
-
-    def _each(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        connection = self.connection
-        try:
-            connection.cursor().executemany(_numbered(sql).encode(), rows)
-        except psycopg.OperationalError:
-            self._given_up(connection)
-            raise
 
     def is_duplicate(self, error: Exception) -> bool:
         """Whether a statement failed because a row it must not double is there already."""
