@@ -6,6 +6,7 @@ could not read. So an exception is its type and the places it passed.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -23,6 +24,7 @@ PLACES = 8
 
 def set_up(level: str) -> None:
     """Log to the standard error stream from this level on."""
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # PostgreSQL's driver quotes the server in its warnings
     structlog.configure(
         processors=[
             structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True), places,
