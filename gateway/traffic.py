@@ -91,7 +91,7 @@ class Traffic:
             thread.start()
         if sys.platform == "linux":
             # On a core that both share, a loop that wakes up does not push a writer aside each time a statement lets go of the
-            # interpreter: 4 to 13 percent more hops a second (docs/decisions.md). Where there is a core to spare nothing changes.
+            # interpreter (docs/decisions.md). Where there is a core to spare nothing changes.
             with suppress(OSError):  # a strict sandbox forbids it
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

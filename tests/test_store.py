@@ -505,8 +505,6 @@ def test_a_server_that_does_not_answer_is_given_up(store: Store, monkeypatch: py
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_what_goes_along_with_the_next_statement_fails_as_it_would_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_module, "DEADLINE_SECONDS", 2)
-    store.close()
     again = [(inbound(), "", Answer("", True, "", ""))]
     with store.write([ONE]):
         store.keep_answers(again, 0)
@@ -525,9 +523,12 @@ def test_what_goes_along_with_the_next_statement_fails_as_it_would_alone(store: 
         store.database.many("select pg_sleep(?)", [(30,)])
     assert store.database.is_trouble(slow.value)
     assert store.database.rows("select pg_backend_pid()") == server  # it answered: the connection is good
-    with pytest.raises(postgres_module.Late) as late, store.write([ONE]):
-        store.database.many("select pg_sleep(?)", [(30,)])
-        store.keep_conversations([Conversation(ONE, "hi")], NOW)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(postgres_module, "DEADLINE_SECONDS", 0.5)
+        store.close()
+        with pytest.raises(postgres_module.Late) as late, store.write([ONE]):
+            store.database.many("select pg_sleep(?)", [(30,)])
+            store.keep_conversations([Conversation(ONE, "hi")], NOW)
     assert store.database.is_trouble(late.value)
     assert store.language(ONE) == ""
 
