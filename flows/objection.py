@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from flows.flow import Flow, is_open
 from flows.records import Answered, Args, Cancel, Option, Unlink
-from flows.screens import confirm, decide, end, menu
+from flows.screens import confirm, decide, end, goto, menu
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """Something this phone may object to: a request (`ref` is its ticket), another phone's link (`ref` is that phone), or its
-    own link (`own`, `ref` is the account)."""
+    own link (`own`, `ref` is the account). Of a bill (`billed`) it may be the reading that is wrong."""
 
     kind: str
     ref: str
     account: str
     context: int = 0
+    billed: bool = False
 
 
 class Objection(Flow):
@@ -30,6 +31,8 @@ class Objection(Flow):
         "start": decide(),
         "pick": menu("none", items="told", field="told"),
         "sure": confirm(),
+        "which": menu("not_mine", "reading"),
+        "to_reading": goto("bill", "wrong"),
         "act": decide(),
         "unlinked": end(),
         "unlinked_own": end(),
@@ -42,12 +45,15 @@ class Objection(Flow):
         # on screen  answer   go to        only if             and then
         ("start",    "enter", "nothing",   "has_nothing"),
         ("start",    "enter", "pick",      "has_several"),
-        ("start",    "enter", "sure",      "is_own_request"),
+        ("start",    "enter", "sure",      "is_own_request",   "keep"),
+        ("start",    "enter", "which",     "is_about_a_bill",  "keep"),
         ("start",    "enter", "act"),
         ("pick",     "told",  "act"),
         ("pick",     "none",  "nothing"),
         ("sure",     "yes",   "act"),
         ("sure",     "no",    "stays"),
+        ("which",    "not_mine", "act"),
+        ("which",    "reading",  "to_reading", "",              "keep_account"),
         ("act",      "enter", "nothing",   "is_gone"),
         ("act",      "enter", "unlinked_own", "is_own",        "unlink_own"),
         ("act",      "enter", "unlinked",  "is_link",          "unlink"),
@@ -68,7 +74,10 @@ class Objection(Flow):
         linked = {c.account for c in self.facts.linked}
         for c in self.facts.contexts:
             if c.kind in ("bill", "noted") and c.account in linked:
-                told.setdefault(("own", c.account), Told("own", c.account, c.account))
+                told.setdefault(
+                    ("own", c.account),
+                    Told("own", c.account, c.account, billed=c.kind == "bill" and c.account not in self.facts.noted),
+                )
         for r in self.facts.requests:
             if r.phone == self.conversation.phone and r.service == "disconnection" and is_open(r) and r.filed >= since:
                 told.setdefault((r.service, r.ticket), Told(r.service, r.ticket, r.account))
@@ -94,10 +103,23 @@ class Objection(Flow):
     def is_own_request(self) -> bool:
         """This phone asked for it itself: it may have meant something else."""
         told = self.the_one
-        if told is None or told.kind != "disconnection" or told.context:
-            return False
+        return told is not None and told.kind == "disconnection" and not told.context
+
+    def is_about_a_bill(self) -> bool:
+        """A bill came last: who says that it is wrong may mean the bill, or that it is somebody else's."""
+        return self.the_one is not None and self.the_one.billed
+
+    def keep(self) -> None:
+        """What is asked about."""
+        told = self.the_one
+        assert told is not None
         self.answers["told"] = told.ref
-        return True
+
+    def keep_account(self) -> None:
+        """The bill's account goes along to where its reading is complained of."""
+        told = self.the_one
+        assert told is not None
+        self.answers["account"] = told.account
 
     def is_gone(self) -> bool:
         """Settled in the meantime."""
@@ -152,6 +174,12 @@ class Objection(Flow):
         return {"account": told.account, "ticket": told.ref}
 
     stays_args = sure_args
+
+    def which_args(self) -> Args:
+        """Which account."""
+        told = self.the_one
+        assert told is not None
+        return {"account": told.account}
 
     def unlinked_args(self) -> Args:
         """Which account."""

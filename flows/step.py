@@ -18,6 +18,7 @@ from flows.records import (
     Effect,
     Facts,
     Guess,
+    Note,
     Option,
     Place,
     Said,
@@ -46,7 +47,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
 
     `dialled` says that a USSD session begins: the first screen (or the offer to go on with what was left unfinished) comes
     before any input. Several inputs are type-ahead, which stops at the first bad answer, at a deliberate screen, and
-    after anything was done. `lost` says that they are the answers of a live session of which we know nothing any more:
+    after anything was done; a name and an address for a request come together. `lost` says that they are the answers of a live session of which we know nothing any more:
     they are taken from its very first screen on.
     """
     conversation = _settle(conversation, facts)
@@ -70,6 +71,10 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
                 after = _no_account(after)
         turn = after
         effects += turn.effects
+        if index + 1 < len(said) and said[index + 1].intent:  # NAAM Ramesh PATA Station Road
+            if any(isinstance(effect, Note) for effect in turn.effects):
+                continue
+            break
         if turn.conversation.tries or one.aadhaar or (turn.effects and (index or before.flow != "noted")):
             break
         if not _takes_ahead(turn.conversation):

@@ -105,7 +105,7 @@ TYPES: dict[str, tuple[Writer, object]] = {
     "masked": (_masked, Name("राजेन्द्र प्रसाद", "Wwww Mmmm")),
     "place": (_name, Name("क्ष्मा" * 8, "W" * 40)),
     "kw": (lambda value, lang: f"{value / 1000:g}", 5_000_000),
-    "hours": (lambda value, lang: str(int(value.total_seconds() // 3600)), timedelta(hours=720)),
+    "hours": (lambda value, lang: str(-(value // -timedelta(hours=1))), timedelta(hours=720)),
     "days": (lambda value, lang: str(value.days), timedelta(days=30)),
 }
 

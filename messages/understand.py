@@ -396,7 +396,7 @@ class Ear:
             return (replace(shaped, answers=answers, guesses=offered, words=self._behind(said.raw, words[main.after - 1].end)),)
         said = replace(said, intent=main.intent, answers=frozenset() if numbers else answers)
         if main.intent in self._free:
-            return (self._free_text(said, main, words, numbers),)
+            return self._free_texts(said, main, words, hits, numbers)
         return self._command(said, main, words, hits, numbers)
 
     def _hits(self, words: Sequence[_Word]) -> list[_Hit]:
@@ -466,6 +466,22 @@ class Ear:
         if main.intent in self._strict and main.after - main.first == 1:
             return not unknown
         return not unknown or unknown[0] > main.first
+
+    def _free_texts(
+        self, said: Said, main: _Hit, words: Sequence[_Word], hits: Sequence[_Hit], numbers: Sequence[tuple[int, str]]
+    ) -> tuple[Said, ...]:
+        """A name, an address, or both in one message, each up to where the other begins."""
+        other = next((hit for hit in hits if hit.first >= main.after and hit.intent in self._free - {main.intent}), None)
+        if other is None:
+            return (self._free_text(said, main, words, numbers),)
+        end = words[other.first].start
+        first = self._free_text(
+            replace(said, raw=said.raw[:end]), main, words[: other.first], [one for one in numbers if one[0] < end]
+        )
+        behind = self._free_text(
+            replace(said, intent=other.intent, answers=frozenset()), other, words, [one for one in numbers if one[0] > end]
+        )
+        return replace(first, raw=said.raw), behind
 
     def _free_text(self, said: Said, main: _Hit, words: Sequence[_Word], numbers: Sequence[tuple[int, str]]) -> Said:
         """A name or an address: what follows is kept as it was written, and no number in it is taken for an account.
