@@ -55,6 +55,10 @@ class AboutAccount(Flow):
         """Whether this phone has more than one account."""
         return len(self.facts.linked) > 1
 
+    def owes(self) -> bool:
+        """Whether there are dues to speak of: their amount is told to whom a bill's is (GATEWAY_BILL_TO_UNLINKED)."""
+        return self.the_consumer.dues > 0 and (self.is_linked() or self.facts.policy.bill_to_unlinked != "none")
+
     def drop_account(self) -> None:
         """Not this one."""
         self.answers.pop("account", None)

@@ -6,7 +6,7 @@ from flows import account
 from flows.account import AboutAccount
 from flows.records import Args
 from flows.screens import account as account_number
-from flows.screens import ask, decide, end, goto, reading, tell
+from flows.screens import ask, ask_reading, decide, end, goto, reading, tell
 
 #: What strangers may see only if the company shows them all of a bill.
 PRIVATE = frozenset({"none_yet", "show", "average", "free", "nothing_due", "prepaid", "reading", "payment", "payment_none"})
@@ -42,7 +42,7 @@ class BillFlow(AboutAccount):
         "pay": tell(),
         "wrong_start": decide(),
         "wrong": decide(),
-        "wrong_reading": ask(reading, deliberate=True),
+        "wrong_reading": ask_reading(reading, deliberate=True),
         "done": end(),
         "already": end(),
     }

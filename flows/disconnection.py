@@ -52,10 +52,6 @@ class Disconnection(AboutAccount):
         """Whether this connection is being cut, if only since a moment ago, by another phone."""
         return self.open_request("disconnection") is not None
 
-    def owes(self) -> bool:
-        """Supply is cut for good only after the final bill is paid."""
-        return self.the_consumer.dues > 0
-
     def file(self) -> None:
         """Open the request."""
         self.file_request("disconnection", self.the_consumer)

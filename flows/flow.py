@@ -182,9 +182,10 @@ class Flow:
                 "awaits": f"awaits_{request.state}", "due": request.due, "left": left, "reports": request.reports}  # fmt: skip
 
     def is_ours(self, request: Request) -> bool:
-        """Whether it is this phone's, or one of its accounts', or one that it has joined."""
+        """Whether it is this phone's, or one that it has joined, or of one of its accounts, if that is not only noted."""
         return (request.phone == self.conversation.phone or request.ticket in self.facts.reported
-                or any(request.account == consumer.account for consumer in self.facts.linked))  # fmt: skip
+                or any(request.account == consumer.account and consumer.account not in self.facts.noted
+                       for consumer in self.facts.linked))  # fmt: skip
 
     def wants_details(self, request: Request) -> bool:
         """Whether it is this phone's own open request for which a name and an address may be sent."""

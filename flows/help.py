@@ -1,4 +1,4 @@
-"""Asides: the keywords, the privacy notice, what we hold, and whether a message or a meter reader is genuine."""
+"""Asides: the keywords, danger, the privacy notice, what we hold, and whether a message or a meter reader is genuine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Help(Flow):
     """Each says one text and leaves the open question open."""
 
     name = "help"
-    intents = {"HELP": "help", "PRIVACY": "privacy", "HELD": "held", "GENUINE": "genuine_start"}
+    intents = {"HELP": "help", "DANGER": "danger", "PRIVACY": "privacy", "HELD": "held", "GENUINE": "genuine_start"}
     aside = True
     screens = {
         "start": decide(),
         "help": end(),
+        "danger": end(),
         "privacy": end(),
         "held": end(),
         "genuine_start": decide(),

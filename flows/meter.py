@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from flows import account
 from flows.account import AboutAccount
-from flows.records import Args
-from flows.screens import ask, confirm, decide, end, menu, reading
+from flows.flow import Flow
+from flows.records import Args, Said
+from flows.screens import Bad, ask, ask_reading, confirm, decide, end, menu, reading
+
+
+def no_supply(said: Said, flow: Flow) -> str | Bad:
+    """No supply, in whatever words."""
+    return "no" if said.intent == "SUPPLY" or "failed" in said.answers else Bad("option")
 
 
 class Meter(AboutAccount):
@@ -18,8 +24,8 @@ class Meter(AboutAccount):
         **account.SCREENS,
         "open": decide(),
         "kind": menu("stopped", "burnt", "display", "fast", "broken", "stolen"),
-        "supply": menu("yes", "no"),
-        "reading": ask(reading),
+        "supply": ask(no_supply, "yes", "no", own=frozenset({"SUPPLY"})),
+        "reading": ask_reading(reading),
         "confirm": confirm(),
         "confirm_fee": confirm(),
         "done": end(),
@@ -41,6 +47,7 @@ class Meter(AboutAccount):
         ("kind",       "stolen",   "confirm"),
         ("supply",     "yes",      "reading"),
         ("supply",     "no",       "reading"),
+        ("supply",     "given",    "reading"),
         ("reading",    "given",    "confirm_fee", "wants_test"),
         ("reading",    "given",    "confirm"),
         ("confirm",    "yes",      "already",     "is_already_open"),

@@ -51,10 +51,6 @@ class NameTransfer(AboutAccount):
         """Whether this account's name is being changed, if only since a moment ago, by another phone."""
         return self.open_request("name_transfer") is not None
 
-    def owes(self) -> bool:
-        """Dues are cleared before the name is changed."""
-        return self.the_consumer.dues > 0
-
     def file(self) -> None:
         """Open the request."""
         self.file_request("name_transfer", self.the_consumer, told=f"name_transfer_{self.answers['reason']}")

@@ -31,9 +31,10 @@ class NewConnection(Flow):
     }
     rules = (
         # on screen  answer                     go to         only if         and then
-        ("start",    "enter",                   "use"),
+        ("start",    "enter",                   "use",        "",             "keep_pin"),
         ("use",      "home shop farm industry", "area"),
         ("area",     "town village",            "load"),
+        ("load",     "given",                   "near",       "has_pin"),
         ("load",     "given",                   "pin"),
         ("pin",      "given",                   "near"),
         ("near",     "given none",              "confirm_any", "is_load_unknown"),
@@ -46,6 +47,15 @@ class NewConnection(Flow):
         ("confirm_any", "yes",                  "done",       "",             "file"),
         ("confirm_any", "no",                   "left"),
     )  # fmt: skip
+
+    def keep_pin(self) -> None:
+        """The PIN code that came with the keyword: NAYA 802101."""
+        if self.said.pin:
+            self.answers["pin"] = self.said.pin
+
+    def has_pin(self) -> bool:
+        """Whether the PIN code is known."""
+        return "pin" in self.answers
 
     @property
     def watts(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flows.flow import Flow, is_open
 from flows.records import Answered, Args, Cancel, Option, Unlink
@@ -12,13 +13,20 @@ from flows.screens import confirm, decide, end, goto, menu
 @dataclass(frozen=True, slots=True)
 class Told:
     """Something this phone may object to: a request (`ref` is its ticket), another phone's link (`ref` is that phone), or its
-    own link (`own`, `ref` is the account). Of a bill (`billed`) it may be the reading that is wrong."""
+    own link (`own`, `ref` is the account), and since when it has known. Of a bill (`billed`) it may be the reading that is
+    wrong."""
 
     kind: str
     ref: str
     account: str
+    at: datetime
     context: int = 0
     billed: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others: one phone may have been linked to two accounts."""
+        return f"{self.ref}/{self.account}"
 
 
 class Objection(Flow):
@@ -46,6 +54,7 @@ class Objection(Flow):
         ("start",    "enter", "nothing",   "has_nothing"),
         ("start",    "enter", "pick",      "has_several"),
         ("start",    "enter", "sure",      "is_own_request",   "keep"),
+        ("start",    "enter", "act",       "says_not_mine"),
         ("start",    "enter", "which",     "is_about_a_bill",  "keep"),
         ("start",    "enter", "act"),
         ("pick",     "told",  "act"),
@@ -63,34 +72,39 @@ class Objection(Flow):
 
     @property
     def told(self) -> tuple[Told, ...]:
-        """What this phone was told about, and its own requests of the kinds that can be called back."""
+        """What this phone was told about, and its own requests of the kinds that can be called back; its own links last."""
         since = self.facts.now - self.facts.policy.objection
         open_tickets = {r.ticket for r in self.facts.requests if is_open(r)}
-        told = {
-            (c.kind, c.ref): Told(c.kind, c.ref, c.account, c.id)
-            for c in self.facts.contexts
-            if c.kind == "link" or (c.kind in ("disconnection", "name_transfer") and c.ref in open_tickets)
-        }
+        told: dict[str, Told] = {}
+        for c in self.facts.contexts:
+            if c.kind == "link" or (c.kind in ("disconnection", "name_transfer") and c.ref in open_tickets):
+                one = Told(c.kind, c.ref, c.account, c.at, c.id)
+                told.setdefault(one.key, one)
+        for r in self.facts.requests:
+            if r.phone == self.conversation.phone and r.service == "disconnection" and is_open(r) and r.filed >= since:
+                one = Told(r.service, r.ticket, r.account, r.filed)
+                told.setdefault(one.key, one)
         linked = {c.account for c in self.facts.linked}
         for c in self.facts.contexts:
             if c.kind in ("bill", "noted") and c.account in linked:
-                told.setdefault(
-                    ("own", c.account),
-                    Told("own", c.account, c.account, billed=c.kind == "bill" and c.account not in self.facts.noted),
-                )
-        for r in self.facts.requests:
-            if r.phone == self.conversation.phone and r.service == "disconnection" and is_open(r) and r.filed >= since:
-                told.setdefault((r.service, r.ticket), Told(r.service, r.ticket, r.account))
+                billed = c.kind == "bill" and c.account not in self.facts.noted
+                one = Told("own", c.account, c.account, c.at, billed=billed)
+                told.setdefault(one.key, one)
         return tuple(told.values())
 
     @property
     def the_one(self) -> Told | None:
-        """The one objected to: chosen, named by its ticket, or the only one."""
+        """The one objected to: chosen, named by its ticket, the only one, or the only one beside its own links if that was
+        what it heard of last: a bill of weeks ago is not in the way of somebody's last chance."""
         told = self.told
         if "told" in self.answers:
-            return next((t for t in told if t.ref == self.answers["told"]), None)
-        named = [t for t in told if t.ref == self.said.ticket]
-        return named[0] if named else told[0] if len(told) == 1 else None
+            return next((t for t in told if t.key == self.answers["told"]), None)
+        if named := [t for t in told if t.ref == self.said.ticket]:
+            return named[0]
+        others = [t for t in told if t.kind != "own"]
+        if len(others) == 1 and others[0].at == max(t.at for t in told):
+            return others[0]
+        return told[0] if len(told) == 1 else None
 
     def has_nothing(self) -> bool:
         """Nothing to object to."""
@@ -105,6 +119,10 @@ class Objection(Flow):
         told = self.the_one
         return told is not None and told.kind == "disconnection" and not told.context
 
+    def says_not_mine(self) -> bool:
+        """The words say that it is somebody else's."""
+        return "not_mine" in self.said.answers
+
     def is_about_a_bill(self) -> bool:
         """A bill came last: who says that it is wrong may mean the bill, or that it is somebody else's."""
         return self.the_one is not None and self.the_one.billed
@@ -113,7 +131,7 @@ class Objection(Flow):
         """What is asked about."""
         told = self.the_one
         assert told is not None
-        self.answers["told"] = told.ref
+        self.answers["told"] = told.key
 
     def keep_account(self) -> None:
         """The bill's account goes along to where its reading is complained of."""
@@ -165,7 +183,7 @@ class Objection(Flow):
 
     def pick_items(self) -> tuple[Option, ...]:
         """Each by kind and account."""
-        return tuple(Option("told", t.ref, {"told": f"told_{t.kind}", "account": t.account}) for t in self.told)
+        return tuple(Option("told", t.key, {"told": f"told_{t.kind}", "account": t.account}) for t in self.told)
 
     def sure_args(self) -> Args:
         """The request that is to be cancelled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.account import AboutAccount
 from flows.reading import TakesReading, meter_reading
 from flows.records import INDIA, Args, Take
-from flows.screens import ask, confirm, decide, end, goto, menu
+from flows.screens import ask_reading, confirm, decide, end, goto, menu
 
 
 class OwnReading(AboutAccount, TakesReading):
@@ -23,8 +23,8 @@ class OwnReading(AboutAccount, TakesReading):
         "pick": menu(items="account", field="account"),
         "prepaid": end(),
         "asked": decide(),
-        "reading": ask(meter_reading),
-        "again": ask(meter_reading, field="reading", deliberate=True),
+        "reading": ask_reading(meter_reading),
+        "again": ask_reading(meter_reading, field="reading", deliberate=True),
         "confirm": confirm(),
         "done": end(),
         "left": end(),

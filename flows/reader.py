@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from unicodedata import digit
 
 from flows.flow import Flow
 from flows.reading import TakesReading, meter_reading
 from flows.records import Args, Policy, Reader, Said, Status, Take, Tell, Text
-from flows.screens import Bad, ask, confirm, decide, end, goto, menu
+from flows.screens import Bad, ask, ask_reading, confirm, decide, end, goto, menu
 
 #: The statuses of a meter that could not be read.
-UNREAD = ("MD", "LK")
+UNREAD = frozenset({"MD", "LK"})
+#: What may stand in a line and says nothing; and how many other words may, which say the status or that it is a reading.
+SPARE, OTHER_WORDS = frozenset({"CA", "NO", "NUMBER", "RDG", "OK", "UNIT", "MOBILE", "MOB"}), 2
+#: Mobile numbers are often written in two halves of so many digits.
+MOBILE_HALF = 5
 
 
 def own_account(said: Said, flow: Flow) -> str | Bad:
@@ -40,13 +45,36 @@ def same_mobile(said: Said, flow: Flow) -> str | Bad:
 def one_line(said: Said) -> tuple[str, ...]:
     """CA number, status, reading and, if it was given, mobile number of a line by SMS; empty if it is no such line. Where nothing
     could be read, the status as bills print it stands in the reading's place: 100000001 LK."""
-    account = said.account
-    if account and said.numbers[:1] == (account,) and len(said.numbers) in (2, 3):
-        return account, "OK", *said.numbers[1:]
-    words = said.raw.upper().split()
-    if account and len(words) in (2, 3) and words[1] in UNREAD:
-        return account, words[1], "", *words[2:]
-    return ()
+    numbers, words = _parts(said)
+    if len(numbers) > 2 and all(len(half) == MOBILE_HALF for half in numbers[-2:]):
+        numbers[-2:] = ["".join(numbers[-2:])]
+    status = said.answers & UNREAD
+    if words and (len(words) > OTHER_WORDS or not (status or said.intent == "READING")):
+        return ()
+    if not said.account or numbers[:1] != [said.account] or len(status) > 1:
+        return ()
+    for unread in status:
+        return (said.account, unread, "", *numbers[1:]) if len(numbers) <= 2 else ()
+    return (said.account, "OK", *numbers[1:]) if len(numbers) in (2, 3) else ()
+
+
+def is_unclear(said: Said, reader: Reader) -> bool:
+    """Whether it begins with an account of the round and goes on, and yet is no line."""
+    numbers, words = _parts(said)
+    goes_on = numbers[:1] == [said.account] and len(numbers) + len(words) > 1
+    return said.account in reader.accounts and goes_on and not said.intent and not one_line(said)
+
+
+def _parts(said: Said) -> tuple[list[str], list[str]]:
+    """The numbers of a message, and its words but those that say nothing."""
+    parts = [part for part in re.split(r"[\s,.;:/-]+", _ascii_digits(said.raw)) if part]
+    return [part for part in parts if part.isdigit()], [
+        part for part in parts if not part.isdigit() and part.upper() not in SPARE
+    ]
+
+
+def _ascii_digits(text: str) -> str:
+    return "".join(str(digit(one)) if one.isdigit() and not one.isascii() else one for one in text)
 
 
 class ReaderFlow(TakesReading):
@@ -64,8 +92,8 @@ class ReaderFlow(TakesReading):
         "next": decide(),
         "ca": ask(own_account, field="account"),
         "status": menu("OK", "MD", "LK"),
-        "reading": ask(meter_reading),
-        "again": ask(meter_reading, field="reading", deliberate=True),
+        "reading": ask_reading(meter_reading),
+        "again": ask_reading(meter_reading, field="reading", deliberate=True),
         "mobile": ask(mobile, "leave", field="mobile"),
         "mobile_again": ask(same_mobile, field="mobile"),
         "confirm": confirm(),
@@ -77,6 +105,7 @@ class ReaderFlow(TakesReading):
         "to_ca": goto("reader", "ca"),
         "line": decide(),
         "line_elsewhere": end(),
+        "line_unclear": end(),
         "line_reading": end(),
         "line_mobile": end(),
     }
@@ -113,6 +142,7 @@ class ReaderFlow(TakesReading):
         *((screen,         "next",   "to_next") for screen in ("saved", "left")),
         *((screen,         "by_ca",  "to_ca") for screen in ("saved", "left")),
         *((screen,         "menu",   "to_menu") for screen in ("saved", "left")),
+        ("line",           "enter",  "line_unclear",   "is_no_line"),
         ("line",           "enter",  "line_elsewhere", "is_elsewhere"),
         ("line",           "enter",  "line_reading",   "has_bad_reading"),
         ("line",           "enter",  "line_mobile",    "has_bad_mobile"),
@@ -153,6 +183,10 @@ class ReaderFlow(TakesReading):
     def is_one_line(self) -> bool:
         """Whether it began as one line by SMS."""
         return "line" in self.answers
+
+    def is_no_line(self) -> bool:
+        """It looks like a line and cannot be read."""
+        return not one_line(self.said)
 
     def is_elsewhere(self) -> bool:
         """The account is not of this round; else the numbers of the line are taken as answers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.flow import Flow
-from flows.records import Answered, Args, Claim, Confirm, Context, Facts, Option, Said
+from flows.records import Answered, Args, Claim, Confirm, Context, Facts, Option, Said, Unlink
 from flows.screens import decide, end, goto, menu
 
 #: Kind of message -> what each number answers. GALAT is a keyword of its own: see objection.py.
@@ -12,7 +12,10 @@ NUMBERS = {
     "noted": {"1": "mine"},
 }
 #: What the words of an answer stand for.
-WORDS = {"bill": {"detail": "detail", "already_paid": "paid", "pay": "pay", "reading": "wrong"}, "noted": {"yes": "mine"}}
+WORDS = {
+    "bill": {"detail": "detail", "already_paid": "paid", "pay": "pay", "reading": "wrong"},
+    "noted": {"yes": "mine", "no": "not_mine"},
+}
 
 
 def meaning(context: Context, said: Said) -> str:
@@ -45,6 +48,7 @@ class Reply(Flow):
         "to_detail": goto("bill"),
         "to_pay": goto("bill", "pay"),
         "to_wrong": goto("bill", "wrong"),
+        "unlinked_own": end(),
         "paid_seen": end(),
         "paid_unseen": end(),
     }
@@ -56,6 +60,7 @@ class Reply(Flow):
         ("pick",    "account", "act"),
         ("pick",    "none",    "nothing"),
         ("act",      "enter",   "nothing",     "is_gone"),
+        ("act",      "enter",   "unlinked_own", "is_not_mine", "unlink"),
         ("act",      "enter",   "to_detail",   "is_mine",     "confirm"),
         ("act",      "enter",   "to_detail",   "is_detail",   "confirm"),
         ("act",      "enter",   "to_pay",      "is_pay",      "confirm"),
@@ -92,6 +97,20 @@ class Reply(Flow):
     def is_mine(self) -> bool:
         """A noted phone says that it is right."""
         return self.answers["meant"] == "mine"
+
+    def is_not_mine(self) -> bool:
+        """A noted phone says that it is not."""
+        return self.answers["meant"] == "not_mine"
+
+    def unlink(self) -> None:
+        """This phone hears no more of that account."""
+        context = self.context
+        assert context is not None
+        self.effects += [Unlink(context.account, self.conversation.phone), Answered(context.id)]
+
+    def unlinked_own_args(self) -> Args:
+        """Which account."""
+        return {"account": self.the_consumer.account}
 
     def is_detail(self) -> bool:
         """The bill in detail is asked for."""

@@ -44,7 +44,8 @@ class Screen:
     `options` are named choices, in order; `items` names the choices that the flow lists by its method `<screen>_items`,
     which come first. `reader` reads a typed answer (trigger `given`). `field` is the name the answer is kept under (the
     screen's own name if empty). A `deliberate` screen wants an answer made on seeing it: type-ahead stops there. A screen
-    that `tells` is what the person came for; what can be chosen on it is more of the same.
+    that `tells` is what the person came for; what can be chosen on it is more of the same. Keywords that are its `own` are no
+    keywords here but belong to the answer: "reading 4400".
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Screen:
     field: str = ""
     deliberate: bool = False
     tells: bool = False
+    own: frozenset[str] = frozenset()
     to: str = ""
 
     @property
@@ -74,9 +76,14 @@ def tell(*options: str) -> Screen:
     return Screen("menu", options, tells=True)
 
 
-def ask(reader: Reader, *options: str, field: str = "", deliberate: bool = False) -> Screen:
+def ask(reader: Reader, *options: str, field: str = "", deliberate: bool = False, own: frozenset[str] = frozenset()) -> Screen:
     """Type an answer, or choose one of the options instead."""
-    return Screen("ask", options, reader=reader, field=field, deliberate=deliberate)
+    return Screen("ask", options, reader=reader, field=field, deliberate=deliberate, own=own)
+
+
+def ask_reading(reader: Reader, *, field: str = "", deliberate: bool = False) -> Screen:
+    """Type what the meter shows: "meter me 4400", "reading 4400" and the number alone are the same here."""
+    return ask(reader, field=field, deliberate=deliberate, own=frozenset({"READING", "OWN", "METER"}))
 
 
 def confirm() -> Screen:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from flows import FLOWS, INTENTS
 from flows.flow import Flow
-from flows.reader import one_line
+from flows.reader import is_unclear, mobile_number, one_line
 from flows.records import (
     Answered,
     Confirm,
@@ -38,6 +38,8 @@ HOME = Place("menu", "start")
 ROUND = Place("reader", "start")
 #: What answers a bill SMS: said without one, it is answered that the time is over.
 LAPSED = frozenset({"1", "2", "3", "4"})
+#: A language that is named is what is wanted.
+LANGUAGES = frozenset({"hi", "hi-Latn", "en"})
 #: A longer number than this is no choice from a list.
 LONGEST_OPTION = 2
 
@@ -47,13 +49,14 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
 
     `dialled` says that a USSD session begins: the first screen (or the offer to go on with what was left unfinished) comes
     before any input. Several inputs are type-ahead, which stops at the first bad answer, at a deliberate screen, and
-    after anything was done; a name and an address for a request come together. `lost` says that they are the answers of a live session of which we know nothing any more:
-    they are taken from its very first screen on.
+    after anything was done; a name and an address for a request come together. `lost` says that they are the answers of a
+    live session of which we know nothing any more: they are taken from its very first screen on.
     """
     conversation = _settle(conversation, facts)
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
+    said = tuple([_without_mobile(one, facts) for one in said])
     said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
@@ -63,10 +66,12 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         turn = Turn(conversation, None)
     effects: list[Effect] = []
     for index, one in enumerate(said):
+        if one.intent and index + 1 < len(said) and one.intent in _own_words(turn.conversation.place):
+            continue  # what follows it is the answer
         after = _hear(turn.conversation, one, facts)
         if index and after.conversation.tries:
             if not one.number:
-                break  # a word behind a keyword that fits nothing here: it asked for nothing by itself
+                continue  # a word behind a keyword that fits nothing here: it asked for nothing by itself
             if said[0].intent and len(one.number) > LONGEST_OPTION:
                 after = _no_account(after)
         turn = after
@@ -88,6 +93,13 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "ussd" and is_unfinished(turn.conversation.place) and not is_unfinished(before):
         effects.append(Watch())
     return Turn(turn.conversation, turn.text, tuple(effects))
+
+
+def _without_mobile(said: Said, facts: Facts) -> Said:
+    """A mobile number in a sentence is a way to call back and nobody's account."""
+    if not said.account or said.number or said.numbers or said.account in facts.known:
+        return said
+    return replace(said, account="") if mobile_number(said.account, facts.policy) else said
 
 
 def _asks_whose(place: Place) -> bool:
@@ -212,10 +224,11 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     screen = walk.screens[place.screen]
     chosen = _chosen(conversation, said)
     if chosen is None or _means_another(said, place):
-        if said.intent in INTENTS:
+        if said.intent in INTENTS and said.intent not in screen.own:
             return _keyword(conversation, said, facts)
-        if said.guesses and facts.channel == "sms" and not is_unfinished(place):
-            return _unasked(_forget(conversation), said, facts)
+        else_meant = said.guesses or said.answers & LANGUAGES or (screen.tells and not said.number)
+        if else_meant and facts.channel == "sms" and not is_unfinished(place):
+            return _unasked(_forget(conversation), said, facts)  # what they came for is told: this begins something new
         if screen.reader is None:
             if (said.account or said.ticket) and not is_unfinished(place):
                 return _unasked(_forget(conversation), said, facts)  # a number that speaks for itself
@@ -236,7 +249,7 @@ def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
     What the open question can take is its own, unless the message came after it; a service half done keeps its answers
     anyhow. A reader's line (account and reading) is never an answer to anything.
     """
-    if facts.reader and one_line(said):
+    if facts.reader and (one_line(said) or is_unclear(said, facts.reader)):
         return _enter(_forget(conversation), Place("reader", "line"), facts, said)
     place = conversation.place
     newest = facts.contexts[0] if facts.contexts else None
@@ -246,6 +259,8 @@ def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
         return replace(turn, effects=(*turn.effects, Answered(newest.id)))
     if said.intent:
         return None
+    if newest and came_later and newest.kind == "finished" and "no" in said.answers:
+        return _keyword(conversation, replace(said, intent="NOTDONE"), facts)  # the bare NAHI our own message asked for
     if place.screen:
         wants = FLOWS[place.flow].screens[place.screen].reader is not None or _chosen(conversation, said) is not None
         if is_unfinished(place) or said.number == "0" or (wants and not (came_later and _chosen(conversation, said))):
@@ -259,7 +274,8 @@ def _chosen(conversation: Conversation, said: Said) -> tuple[str, str] | None:
     """The option shown under this number, or the only one these words stand for."""
     shown = conversation.shown
     if said.number:
-        index = INDEX.get(said.number.lstrip("0"), len(shown))
+        choice = said.number.lstrip("0") if len(said.number) <= LONGEST_OPTION else ""
+        index = INDEX.get(choice, len(shown))
         return shown[index] if index < len(shown) else None
     meant = [option for option in shown if option[0] in said.answers]
     return meant[0] if len(meant) == 1 else None
@@ -277,6 +293,9 @@ def _back(conversation: Conversation, facts: Facts) -> Turn:
         return Turn(replace(conversation, page=conversation.page - 1, tries=0), None)
     place = conversation.place
     if not place.trail:
+        if FLOWS[place.flow].aside and conversation.held:
+            held = conversation.held
+            return _show(FLOWS[held.flow](replace(conversation, held=None, tries=0), held, facts, Said()))
         return _enter(_forget(conversation), HOME, facts, Said()) if conversation.lang else _dial(conversation, (), facts)
     back = replace(place, screen=place.trail[-1], trail=place.trail[:-1])
     return _show(FLOWS[place.flow](replace(conversation, tries=0), back, facts, Said()))
@@ -298,7 +317,8 @@ def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     """Something said while nothing is asked: a keyword, a number that speaks for itself, or a word to guess at."""
     if said.intent in INTENTS:
         return _keyword(conversation, said, facts)
-    if said.account:
+    named = {"account": said.account} if said.account in facts.known else {}
+    if said.account and not (said.guesses and named):
         return _keyword(conversation, replace(said, intent="BILL"), facts)
     if said.ticket:
         return _keyword(conversation, replace(said, intent="STATUS"), facts)
@@ -306,10 +326,12 @@ def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _keyword(conversation, replace(said, intent="NOTDONE"), facts)  # the bare NAHI our own message asked for
     if said.number:
         return _enter(_forget(conversation), HOME, facts, said)
+    if said.answers & LANGUAGES:
+        return _hear(_keyword(conversation, replace(said, intent="LANG"), facts).conversation, said, facts)
     conversation = replace(conversation, tries=conversation.tries + 1)
     if not said.guesses:
         return _enter(conversation, Place("menu", "unknown"), facts, said)
-    return _enter(conversation, Place("menu", "guess", {"guesses": " ".join(said.guesses)}), facts, said)
+    return _enter(conversation, Place("menu", "guess", {"guesses": " ".join(said.guesses), **named}), facts, said)
 
 
 def _keyword(conversation: Conversation, said: Said, facts: Facts) -> Turn:
@@ -445,6 +467,12 @@ def _shown(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _names(options: Sequence[Option]) -> tuple[tuple[str, str], ...]:
     """Options as a conversation remembers them."""
     return tuple([(option.name, option.value) for option in options])
+
+
+def _own_words(place: Place) -> frozenset[str]:
+    """The keywords that belong to the answer of the open question."""
+    screen = FLOWS[place.flow].screens.get(place.screen)
+    return screen.own if screen else frozenset()
 
 
 def _takes_ahead(conversation: Conversation) -> bool:

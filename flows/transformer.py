@@ -22,8 +22,8 @@ def asset_of(consumer: Consumer) -> str:
     return feeder_asset(consumer.feeder, consumer.pin) if consumer.feeder else ""
 
 
-#: What people see of a failed transformer.
-SEEN = ("burnt", "oil", "sparks", "wire", "low_voltage")
+#: What people see of a failed transformer. Burnt or dead is one thing: people say "burnt" of any failure (utility.md section 7).
+SEEN = ("failed", "oil", "sparks", "wire", "low_voltage")
 
 
 class Transformer(AboutAccount):
@@ -62,10 +62,10 @@ class Transformer(AboutAccount):
         ("pin",          "given",                  "seen_there"),
         ("feeder",       "feeder unknown",         "seen_there"),
         ("seen",         "oil sparks wire",        "since_danger"),
-        ("seen",         "burnt low_voltage",      "since"),
+        ("seen",         "failed low_voltage",     "since"),
         ("seen",         "elsewhere",              "ca",           "",              "drop_account"),
         ("seen_there",   "oil sparks wire",        "since_danger"),
-        ("seen_there",   "burnt low_voltage",      "since"),
+        ("seen_there",   "failed low_voltage",     "since"),
         ("since",        "today yesterday earlier", "file"),
         ("since_danger", "today yesterday earlier", "file"),
         ("file",         "enter",                  "joined_late",  "is_late",       "join"),

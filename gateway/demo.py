@@ -397,7 +397,7 @@ REQUESTS = (
           (Taken("assign", 6, TEAM), Taken("inspect", 9, {"finding": "डिस्प्ले बंद"}), Taken("replace", 20, FITTED),
            Taken("bill", 300, {"corrected_bill": "38400"}))),
     Filed("meter_test", 96, {"kind": "fast", "supply": "yes", "reading": "{reading}"}, (Taken("ask_fee", 20, {"fee": "10000"}),)),
-    Filed("transformer", 7, {"seen": "burnt", "since": "today"},
+    Filed("transformer", 7, {"seen": "failed", "since": "today"},
           (Taken("verify", 1, {"finding": "बुशिंग जली"}), Taken("assign", 2, TEAM)), whose="dark", reports=4),
     Filed("transformer", 50, {"seen": "oil", "since": "today"},
           (Taken("verify", 4, {"finding": "तेल रिसा"}), Taken("assign", 6, TEAM), Taken("send", 24, {"transformer": "CH-3"})),

@@ -223,9 +223,28 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+KEYWORDS = Path(__file__).with_name("keywords.toml")
+CATALOGUES = tuple(Path(__file__).with_name(f"{lang}.toml") for lang in ("hi", "hi-Latn", "en"))
+#: Tables of a catalogue that are no screens, and what stands in a screen's table beside the labels of its options.
+NO_SCREENS, NO_LABELS = ("option", "line", "word"), ("text", "sms", "max_parts")
+
+
+@lru_cache(maxsize=1)
+def _labels() -> dict[str, list[str]]:
+    """The options as the catalogues print them in every language: name -> labels, those with values in them left out."""
+    labels: dict[str, list[str]] = {}
+    for path in sorted(CATALOGUES):
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        screens = [screen for table, its in tables.items() if table not in NO_SCREENS for screen in its.values()]
+        for texts in (tables["option"], *screens):
+            for name, label in texts.items():
+                if name not in NO_LABELS and "{" not in label:
+                    labels.setdefault(name, []).append(label)
+    return labels
+
+
 # --- the ear ------------------------------------------------------------------------------------------------------------
 
-KEYWORDS = Path(__file__).with_name("keywords.toml")
 #: Nearness from which a word is asked about, how far the others may lie behind the best, and how many are offered:
 #: measured, facts/text.md section 5.
 NEAR, BEHIND, OFFERED = 75, 5, 3
@@ -256,6 +275,8 @@ class Ear:
         self._free = frozenset(rules["free_text"])
         self._own_numbers = frozenset(rules["own_numbers"])
         self._yields = frozenset(rules["yields"])
+        self._urgent = frozenset(rules["urgent"])
+        self._counted = frozenset(map(fold, rules["counted"]))
         self._only_alone = frozenset(rules["answers_alone"])
         self._topics = {intent: frozenset(names) for intent, names in table["topics"].items()}
         self._same = {fold(word): fold(key) for key, words in table["same"].items() for word in words}
@@ -270,6 +291,7 @@ class Ear:
         self._number_words: dict[str, str] = {word: n for n, words in table["numbers"].items() for word in words}
         self._intents = self._fold_intents(table["intents"], aliases)
         self._answers = self._fold_answers(table["answers"])
+        self._labels = self._fold_answers(_labels())
         self._longest = max(len(key.split()) for key in (*self._intents, *self._answers, *self._ordinary))
         self._near = [key for key in self._intents if len(key) >= _WORD_LEAST]
         self._english, self._hindi = self._registers(table)
@@ -345,7 +367,14 @@ class Ear:
         )
 
     def message(self, text: str) -> tuple[Said, ...]:
-        """An SMS: what it says first, then each answer and number written behind, in their order (never empty)."""
+        """An SMS: what it says first, then each answer and number written behind, in their order (never empty). Who types an
+        option as it is printed means it, whatever else its words might stand for."""
+        first, *behind = self._message(text)
+        words, numbers = _words_and_numbers(text, self._account, self._same)
+        printed = self._labels.get(" ".join(word.key for word in words)) if words and not numbers else None
+        return (replace(first, answers=first.answers | printed) if printed else first, *behind)
+
+    def _message(self, text: str) -> tuple[Said, ...]:
         raw, aadhaar = mask_aadhaar(text)
         plain = _with_ascii_digits(raw)
         if number := _whole_number(plain):
@@ -363,7 +392,8 @@ class Ear:
             return (self._shape(replace(said, intent="HELP" if asks else "", numbers=several), several),)
         if not numbers and len(words) == 1 and words[0].typed in self._number_words:
             return (replace(said, number=self._number_words[words[0].typed]),)
-        if len(words) == len(numbers) == 1 and words[0].key in self._units and "-" not in plain:
+        is_short = len(numbers) == 1 and len(numbers[0][1]) < self._ticket_digits and "-" not in plain
+        if is_short and all(word.key in self._known for word in words):  # 4400 unit hai
             return (self._shape(replace(said, number=numbers[0][1]), [numbers[0][1]]),)
         return self._sentence(said, words, numbers)
 
@@ -377,9 +407,12 @@ class Ear:
     def _sentence(self, said: Said, words: Sequence[_Word], numbers: Sequence[tuple[int, str]]) -> tuple[Said, ...]:
         """A message with words in it."""
         hits = self._hits(words)
-        main = next((hit for hit in hits if hit.intent and hit.intent not in self._yields), None) or next(
+        main = next((hit for hit in hits if hit.intent and hit.intent not in self._yields | self._urgent), None) or next(
             (hit for hit in hits if hit.intent), None
         )
+        urgent = next((hit for hit in hits if hit.intent in self._urgent), None)
+        if urgent and not (main and self._speaks_of(main, urgent)):
+            return (replace(said, intent=urgent.intent, answers=urgent.answers),)
         answers = self._whole(words, little_words=main is None)
         shaped = self._shape(said, [number for _, number in numbers])
         if "no" in answers and shaped.ticket and (main is None or main.intent == "NOTDONE"):
@@ -398,6 +431,13 @@ class Ear:
         if main.intent in self._free:
             return self._free_texts(said, main, words, hits, numbers)
         return self._command(said, main, words, hits, numbers)
+
+    def _speaks_of(self, main: _Hit, urgent: _Hit) -> bool:
+        """Whether an intent asks about this danger itself, or what sounds like one is part of a name or an address."""
+        if main.intent in self._urgent:
+            return False
+        known = self._topics[urgent.intent] & self._topics.get(main.intent, frozenset())
+        return bool(urgent.answers & known) or (main.intent in self._free and main.first < urgent.first)
 
     def _hits(self, words: Sequence[_Word]) -> list[_Hit]:
         """The listed phrases from left to right, the longest first; a word counted only alone must be all there is."""
@@ -510,20 +550,27 @@ class Ear:
         topic = self._topics.get(main.intent, frozenset())
         later: list[tuple[int, Said]] = []
         for hit in hits:
-            meant = hit.answers & topic or hit.answers - self._only_alone
-            if hit is not main and meant and hit.intent != main.intent:
+            meant = hit.answers & topic or (hit.answers - self._only_alone if hit.intent != main.intent else frozenset())
+            if meant:
                 start, end = words[hit.first].start, words[hit.after - 1].end
                 later.append((start, Said(raw=said.raw[start:end], answers=meant, register=said.register)))
+        again = (hit.answers for hit in hits if hit is not main and hit.intent == main.intent)
+        first = replace(first, answers=first.answers.union(*again))  # GALAT mera nahin
         spent = [number for number in (first.account, first.ticket, first.pin) if number]
         for start, number in numbers:
             if number in spent:
                 spent.remove(number)
-            elif len(number) != 12:
+            elif len(number) != 12 and not self._counts(start, number, words):
                 later.append((start, self._bare(number, number)))
         if not digits:
             first = replace(first, answers=first.answers | frozenset(name for _, one in later for name in one.answers & topic))
         first = replace(first, words=self._behind(said.raw, words[main.after - 1].end))
         return (first, *(one for _, one in sorted(later, key=lambda pair: pair[0])))
+
+    def _counts(self, start: int, number: str, words: Sequence[_Word]) -> bool:
+        """Whether a number is no choice but counts what stands behind it (2 din, 1 june), or is a nought: one of a sentence."""
+        after = next((word for word in words if word.start > start), None)
+        return number == "0" or (after is not None and after.start - start <= len(number) + 1 and after.key in self._counted)
 
     @staticmethod
     def _behind(raw: str, end: int) -> str:

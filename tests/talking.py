@@ -20,7 +20,7 @@ from tests import town
 #: USSD sessions of a phone whose language is chosen and which has one account, as inputs after dialling.
 SESSIONS = (
     ("3", "1", "1", "4378", "1"),  # a meter that stopped
-    ("5", "1", "2"),  # the transformer burnt yesterday
+    ("5", "1", "2"),  # the transformer failed yesterday
     ("6",),  # the bill
     ("4", "1", "5000", "1"),
     ("2", "1", "1"),

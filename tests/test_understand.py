@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows import FLOWS
 from flows.records import Said
 from flows.verhoeff import verhoeff_ok, with_check_digit
+from gateway.settings import Settings
+from messages import Voice
 from messages.understand import KEYWORDS, Ear, fold, mask_aadhaar
 
 DATA = Path(__file__).parent / "data"
@@ -52,7 +55,7 @@ def brief(said: Said) -> str:
         ("TRANS 802101 tel", ["TRANS pin=802101 words=802101 tel", "<oil>"]),
         ("NAYA dukan", ["NEW <shop> words=dukan", "<shop>"]),
         ("NAYA 802101 dukan 2", ["NEW pin=802101 words=802101 dukan 2", "<shop>", "number=2"]),
-        ("naya connection", ["NEW"]),
+        ("naya connection", ["NEW <new_connection>"]),
         ("nayaconnection", ["NEW"]),
         (f"BIL{CA}", [f"BILL account={CA} words={CA}"]),
         ("BILL 123 456 789", [f"BILL account={CA} words=123 456 789"]),
@@ -76,7 +79,7 @@ def brief(said: Said) -> str:
         ("BILL reading", ["BILL <reading> words=reading", "<reading>"]),
         ("JODO " + CA, [f"LINK account={CA} words={CA}"]),
         ("farji?", ["GENUINE"]),
-        ("मेनू", ["HOME"]),
+        ("मेनू", ["HOME <menu>"]),
         ("?", ["HELP"]),
         ("hi", ["HELP"]),
     ],
@@ -89,12 +92,22 @@ def test_a_command(ear: Ear, text: str, understood: list[str]) -> None:
     ("text", "understood"),
     [
         # What it says, not what its first word says.
-        ("power cut", "SUPPLY <no_power>"),
+        ("power cut", "SUPPLY <failed>"),
         ("cut", "CUT"),
         ("galat reading", "READING <reading>"),
         ("galat", "WRONG <no>"),
-        ("light nahi hai", "SUPPLY <no_power>"),
-        ("line naikhe", "SUPPLY <no_power>"),
+        ("light nahi hai", "SUPPLY <failed>"),
+        # Somebody may be hurt: before anything else, but for what asks about the same danger, and for names and addresses.
+        ("taar gir gaya hai", "DANGER <wire>"),
+        ("मेरे बच्चे को करंट लग गया", "DANGER"),
+        ("khambe se chingari nikal rahi hai", "DANGER <sparks>"),
+        ("meter se chingari nikal rahi hai", "DANGER <sparks>"),
+        ("transformer se chingari", "TRANS <sparks> words=se chingari"),
+        ("PATA Aag Mohalla", "ADDRESS words=Aag Mohalla"),
+        # What a small number counts is no choice from a list.
+        ("meter 2 mahine se band hai", "METER words=2 mahine se band hai"),
+        ("mera bijli bill 0 kyon aaya", "BILL words=0 kyon aaya"),
+        ("line naikhe", "SUPPLY <failed>"),
         ("bijli bill kitna hai", "BILL words=hai"),
         ("madam mera bill bataiye", "BILL words=bataiye"),
         ("bill nahi aaya", "BILL"),  # a bill is wanted, not denied
@@ -157,9 +170,9 @@ def test_stop_inside_a_message_is_no_stop(ear: Ear, text: str) -> None:
         ("naikhe", {"no"}),
         ("galat", {"no"}),
         ("no", {"no", "none"}),
-        ("jal gaya", {"burnt"}),
-        ("जरि गइल", {"burnt"}),
-        ("band hai", {"stopped"}),
+        ("jal gaya", {"burnt", "failed"}),
+        ("जरि गइल", {"burnt", "failed"}),
+        ("band hai", {"stopped", "failed"}),
         ("तेज चलता है", {"fast"}),
         ("chori ho gaya", {"stolen"}),
         ("ghar ke liye", {"home"}),
@@ -178,11 +191,11 @@ def test_stop_inside_a_message_is_no_stop(ear: Ear, text: str) -> None:
         ("तेल गिर रहा है", {"oil"}),
         ("dhuan", {"sparks"}),
         ("kam voltage", {"low_voltage"}),
-        ("fuse ud gaya", {"fuse"}),
+        ("fuse ud gaya", {"failed"}),
         ("aaj se", {"today"}),
         ("कल से", {"yesterday"}),
         ("kai din se", {"earlier"}),
-        ("pata nahi", {"unknown"}),
+        ("pata nahi", {"unknown", "failed"}),
         ("koi nahi", {"none"}),
         ("हिन्दी", {"hi"}),
         ("हिंदी", {"hi"}),
@@ -196,6 +209,18 @@ def test_stop_inside_a_message_is_no_stop(ear: Ear, text: str) -> None:
 )
 def test_an_answer_in_words(ear: Ear, text: str, options: set[str]) -> None:
     assert ear.message(text)[0].answers == options
+
+
+def test_an_option_as_it_is_printed_is_that_option(ear: Ear) -> None:
+    voice = Voice(Settings.model_construct().house())
+    for catalogue in voice.catalogues.values():
+        for flow in FLOWS.values():
+            for name, screen in flow.screens.items():
+                for option in screen.options:
+                    label = catalogue.label(flow.name, name, option)
+                    if screen.kind in ("menu", "ask", "confirm") and not label.slots:
+                        answers = ear.message(catalogue.render(label, {}))[0].answers
+                        assert [one for one in screen.options if one in answers] == [option], (catalogue.lang, flow.name, name)
 
 
 def test_a_no_inside_a_sentence_takes_its_answer_away(ear: Ear) -> None:
