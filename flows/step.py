@@ -56,7 +56,8 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     if facts.channel == "missed":
         return _missed(conversation, facts)
     before = conversation.place
-    said = tuple([_without_mobile(one, facts) for one in said])
+    if facts.channel == "sms":
+        said = [_without_mobile(one, facts) for one in said]
     said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
@@ -66,8 +67,8 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         turn = Turn(conversation, None)
     effects: list[Effect] = []
     for index, one in enumerate(said):
-        if one.intent and index + 1 < len(said) and one.intent in _own_words(turn.conversation.place):
-            continue  # what follows it is the answer
+        if one.intent and index + 1 < len(said) and said[index + 1].number and one.intent in _own_words(turn.conversation.place):
+            continue  # the number that follows is the answer
         after = _hear(turn.conversation, one, facts)
         if index and after.conversation.tries:
             if not one.number:
