@@ -415,6 +415,25 @@ def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
     assert [what for what in done if "preview" not in what] == [f"{act} campaign" for act in ("start", "pause", "resume", "stop")]
 
 
+def test_a_campaign_stays_within_the_own_sections(office: Office) -> None:
+    with office.gateway.store.write():
+        office.gateway.store.database.run("insert into section values ('S2', 'सिमरी', 'Simri', 'rural', '', '')")
+    form = {"kind": "notice", "section": "", "category": "", "at_least": ""}
+    for section in ("", "S1", "S2"):
+        office.as_(BIRJU).post("/desk/messages/campaigns", data={**form, "section": section})
+    own = office.as_(Staff("s", "supervisor", ("S2",), "en"))
+    page = own.get("/desk/messages").text
+    assert re.findall(r'<option value="(S?\d?)">', page.split('name="section"')[1].split("</select>")[0]) == ["S2"]
+    assert re.findall(r'action="/desk/messages/campaigns/(\d)"', page) == ["3"]
+    for section, status in (("", 422), ("S1", 422), ("S2", 200)):
+        assert own.get("/desk/messages/preview", params={**form, "section": section}).status_code == status
+        assert own.post("/desk/messages/campaigns", data={**form, "section": section}).status_code == status
+    for number in (1, 2, 3, 99):
+        own.post(f"/desk/messages/campaigns/{number}", data={"act": "stop"})
+    states = dict(office.gateway.store.database.rows("select id, state from campaign order by id"))
+    assert states == {1: "running", 2: "running", 3: "stopped", 4: "running"}
+
+
 @BOTH_STORES
 def test_what_did_not_arrive_is_sent_again_but_never_what_may_have(office: Office) -> None:
     """Held by the cap, failed, and of unknown fate: what goes out once only, has grown old or is a campaign's stays."""

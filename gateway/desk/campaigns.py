@@ -26,13 +26,15 @@ def office(ask: Ask) -> Office:
 
 
 def _selection(ask: Ask, asked: Mapping[str, str]) -> Selection | None:
-    """Whom it is for, as the form says; None if it cannot be meant."""
+    """Whom it is for, as the form says; None if it cannot be meant, or reaches beyond the person's own sections."""
     paise = money(asked.get("at_least", "").strip() or "0")
     kind = next((kind for kind in KINDS if kind == asked.get("kind")), None)
     section, category = asked.get("section", ""), asked.get("category", "")
     if kind is None or isinstance(paise, Bad) or category not in ("", *CATEGORIES):
         return None
-    return None if section and section not in ask.desk.cases.sections() else Selection(kind, section, category, int(paise))
+    if (section and section not in ask.desk.cases.sections()) or not ask.staff.sees(section):
+        return None
+    return Selection(kind, section, category, int(paise))
 
 
 def preview(ask: Ask) -> Response:
@@ -62,11 +64,11 @@ def start(ask: Ask) -> Response:
 
 
 def act(ask: Ask) -> Response:
-    """Pause, resume or stop a campaign."""
-    number, what = ask.path["campaign"], ask.typed("act")
-    if number.isascii() and number.isdigit() and len(number) < 15 and what in ("pause", "resume", "stop"):
-        people = office(ask)
-        done = people.stop(int(number), ask.desk.clock()) if what == "stop" else getattr(people, what)(int(number))
+    """Pause, resume or stop a campaign of the person's own sections."""
+    people, what = office(ask), ask.typed("act")
+    known = next((one for one in people.all() if str(one.id) == ask.path["campaign"]), None)
+    if known and ask.staff.sees(known.selection.section) and what in ("pause", "resume", "stop"):
+        done = people.stop(known.id, ask.desk.clock()) if what == "stop" else getattr(people, what)(known.id)
         if done:
-            ask.desk.audit(ask.staff, f"{what} campaign", number)
+            ask.desk.audit(ask.staff, f"{what} campaign", str(known.id))
     return RedirectResponse("/desk/messages#h-campaigns", 303)
