@@ -120,6 +120,10 @@ class Casework:
             if answerable and phone.startswith("+"):
                 self.store.tell(phone, "finished", request.account, request.ticket, now, now + self.reopening)
 
+    def is_reached(self, ticket: str) -> bool:
+        """Whether a message goes to anybody: who asked at the counter may have no mobile."""
+        return any(phone.startswith("+") for phone, _ in self.cases.phones(ticket))
+
     def note(self, staff: Staff, ticket: str, words: str) -> None:
         """Add a note to the story. Raises Refused."""
         words = " ".join(words.split())
@@ -136,6 +140,8 @@ class Casework:
             _, request = self.find(staff, ticket)
             if key not in BY_HAND:
                 raise Refused("no_step")
+            if not self.is_reached(ticket):
+                raise Refused("no_mobile")
             now = self.clock()
             self._tell(request, key, {}, now, answerable=False)
             self.cases.event(ticket, now, f"word:{key}", staff.name)

@@ -377,6 +377,13 @@ def test_the_centre_serves_a_person_without_a_phone(office: Office) -> None:
     assert ticket in page.text
     assert office.desk.cases.row(ticket).phone.startswith("counter-")  # type: ignore[union-attr]
     assert ticket in client.get(f"/desk/requests/{ticket}/token").text
+    page = client.get(f"/desk/requests/{ticket}")
+    assert "h-say" not in page.text
+    assert "मोबाइल नहीं: काउंटर पर बताएँ" in page.text
+    assert "एसएमएस जाएगा" not in page.text
+    refused = client.post(f"/desk/requests/{ticket}/message", data={"template": "case_called"})
+    assert (refused.status_code, "मोबाइल नहीं है, संदेश नहीं गया" in refused.text) == (422, True)
+    assert not any(event.what.startswith("word") for event in office.desk.cases.story(ticket))
     form = {"name": "Munni Devi", "address": "Simri", "receipt": "BPL", "papers": ["id", "address_proof", "photo"]}
     assert office.step(CHANDA, ticket, "accept", **form) == 303
     assert office.gateway.store.count("outbox") == 0  # nobody to write to

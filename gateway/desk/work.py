@@ -158,6 +158,7 @@ def _request(
         is_field=FIELDS.__contains__,
         story=desk.cases.story(ticket),
         phones=desk.cases.phones(ticket),
+        is_reached=desk.casework.is_reached(ticket),
         conversation=desk.cases.conversation(ticket),
         messages=desk.cases.messages(ticket),
         seen=desk.cases.seen_by(ticket),
