@@ -389,6 +389,53 @@ def test_the_centre_serves_a_person_without_a_phone(office: Office) -> None:
     assert office.gateway.store.count("outbox") == 0  # nobody to write to
 
 
+def test_another_answer_from_a_page_gone_back_to_is_not_swallowed(office: Office) -> None:
+    client = office.as_(Staff("c", "centre", ("*",), "en"))
+    begun = client.post("/desk/centre", data={"phone": "", "begin": "1"}).url.path.rsplit("/", 1)[0]
+    client.post(begun, data={"number": "1", "answer": "2"})  # a shop
+    onward = client.post(begun, data={"number": "2", "answer": "1"})
+    said = re.search(r'class="counter".*?</div>', onward.text, re.S)
+    page = client.post(begun, data={"number": "1", "answer": "1"})  # Back, Back: a home
+    assert page.url.path == onward.url.path
+    assert said
+    assert said[0] in page.text
+    assert "already answered with “2”" in page.text
+    assert "go back with 0" in page.text
+    again = client.post(begun, data={"number": "1", "answer": "2"})  # the same once more is harmless
+    assert "already answered" not in again.text
+
+
+def test_nothing_begins_at_the_centre_that_nobody_chose(office: Office) -> None:
+    client = office.as_(CHANDA)
+    page = client.post("/desk/centre", data={"phone": "९१५५ ००-०००१", "begin": ""})
+    assert page.status_code == 422
+    assert 'value="९१५५ ००-०००१"' in page.text
+    assert "अब नीचे काम चुनें" in page.text
+    assert not office.gateway.store.count("inbound")
+    page = client.post("/desk/centre", data={"phone": "९१५५ ००-०००१", "begin": "3"})
+    assert "+91******0001" in page.text
+    first = re.search(r"<button[^>]*>", client.get("/desk/centre").text.split('action="/desk/centre"')[1])
+    assert first
+    assert 'value=""' in first[0]
+
+
+@BOTH_STORES
+def test_a_clerk_prints_what_was_filed_whatever_its_section(office: Office) -> None:
+    clerk = Staff("c", "centre", ("S2",), "en")
+    client = office.as_(clerk)
+    page = client.post("/desk/centre", data={"phone": town.PHONES["one"][3:], "begin": "3"})
+    for number, said in enumerate(("1", "1", "4444", "1"), start=1):
+        page = client.post(page.url.path.rsplit("/", 1)[0], data={"number": str(number), "answer": said})
+    ticket, talk = office.ticket("meter"), page.url.path.split("/")[3]
+    links = re.findall(rf'href="(/desk/[^"]*{ticket}[^"]*)"', page.text)
+    assert links == [f"/desk/centre/{talk}/{ticket}/token"]
+    assert ticket in client.get(links[0]).text
+    assert client.get(f"/desk/requests/{ticket}/token").status_code == 404
+    assert client.get(f"/desk/centre/%/{ticket}/token").status_code == 404
+    assert office.as_(Staff("d", "centre", ("S2",), "en")).get(links[0]).status_code == 404, "another clerk's talk"
+    assert f"/desk/requests/{ticket}#steps" in office.as_(CHANDA).get(page.url.path).text
+
+
 def test_the_centre_serves_in_the_name_of_a_phone(office: Office) -> None:
     client = office.as_(CHANDA)
     page = client.post("/desk/centre", data={"phone": town.PHONES["one"][3:], "begin": "3"})

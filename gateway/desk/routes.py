@@ -28,6 +28,7 @@ ROUTES: tuple[Page, ...] = (
     Page("/centre", "POST", centre.begin, COUNTER),
     Page("/centre/{talk}", "POST", centre.answer, COUNTER),
     Page("/centre/{talk}/{number}", "GET", centre.screen, COUNTER),
+    Page("/centre/{talk}/{ticket}/token", "GET", centre.token, COUNTER),
     Page("/misheard", "GET", misheard.misheard, EARS),
     Page("/misheard", "POST", misheard.add, EARS),
     Page("/misheard/leave", "POST", misheard.leave, EARS),

@@ -331,6 +331,12 @@ class Cases:
         """The requests that these inbounds filed."""
         return list(map(_row, self.store.database.rows_in(_ROW + "r.inbound in (?*)", inbounds)))
 
+    def is_filed_at(self, talk: str, ticket: str, who: str) -> bool:
+        """Whether a request was filed in a talk that this clerk led."""
+        sql = """select 1 from counter c join request r on r.phone = c.phone and r.inbound like 'centre-' || c.talk || '/%'
+                 where c.talk = ? and c.who = ? and r.ticket = ?"""
+        return bool(self._rows(sql, (talk, who, ticket)))
+
     # --- a step -----------------------------------------------------------------------------------------------------
 
     def lock(self, ticket: str) -> None:
