@@ -338,6 +338,24 @@ def test_a_note_and_a_message_from_the_templates(office: Office) -> None:
     assert "gate is locked" in client.get(f"/desk/requests/{ticket}").text
 
 
+@BOTH_STORES
+def test_a_second_click_does_nothing_more(office: Office) -> None:
+    ticket = _disconnection(office)
+    office.clock.wait(timedelta(days=2))
+    form = {"state": "submitted", "identity": "voter card"}
+    for _ in range(2):
+        office.clock.wait(timedelta(seconds=5))
+        assert office.as_(ASHA).post(f"/desk/requests/{ticket}/steps/confirm", data=form).status_code == 200
+    assert office.as_(BIRJU).post(f"/desk/requests/{ticket}/steps/confirm", data=form).status_code == 422
+    before = len(office.inbox("credit"))
+    for wait, more in ((0, 1), (5, 1), (70, 2)):
+        office.clock.wait(timedelta(seconds=wait))
+        answer = office.as_(ASHA).post(f"/desk/requests/{ticket}/message", data={"template": "case_called"})
+        assert (answer.status_code, len(office.inbox("credit"))) == (200, before + more)
+    story = [event.what for event in office.desk.cases.story(ticket)]
+    assert (story.count("step:confirm"), story.count("word:case_called")) == (1, 2)
+
+
 def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     office.speaks("one", "en")
     assert "1,240" not in office.text("one", "zzbijlikhata")

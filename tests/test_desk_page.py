@@ -270,6 +270,15 @@ def test_what_was_typed_wrong_is_said_where_it_was_typed(site: Site, sit: Sit) -
             is_clean(page)
 
 
+def test_a_second_click_sends_nothing_more(site: Site, sit: Sit) -> None:
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests/{_story(site)}")
+    page.fill("#note", "clicked twice in a hurry")
+    with page.expect_navigation(url=re.compile("done=note$")):
+        page.locator('form[action$="/note"] button').dblclick()
+    expect(page.locator(".story").first.locator("q", has_text="clicked twice in a hurry")).to_have_count(1)
+
+
 def test_by_keyboard_alone(site: Site, sit: Sit) -> None:
     page = sit("birju")
     page.goto(f"{site.url}/desk/requests")

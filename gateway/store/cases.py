@@ -242,6 +242,11 @@ class Cases:
         rows = self._rows("select who from event where ticket = ? and what like 'step:%' order by at desc limit 1", (ticket,))
         return rows[0][0] if rows else ""
 
+    def took(self, ticket: str, what: str, who: str, since: datetime) -> bool:
+        """Whether the last line of its story is this one, by this person, no longer ago than that."""
+        rows = self._rows("select what, who, at from event where ticket = ? order by at desc limit 1", (ticket,))
+        return bool(rows) and tuple(rows[0][:2]) == (what, who) and rows[0][2] >= millis(since)
+
     def story(self, ticket: str) -> list[Event]:
         """Everything that happened to it, oldest first."""
         rows = self._rows("select at, what, who, note, entered from event where ticket = ? order by at", (ticket,))
