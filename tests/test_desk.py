@@ -566,6 +566,18 @@ def test_each_flow_is_drawn_in_the_words_of_its_screens(office: Office, flow: st
     assert all(re.search("[\u0900-\u097f]|CA|…", words) for words in drawn), drawn
 
 
+def test_the_language_button_opens_a_page_after_any_form(office: Office) -> None:
+    ticket = _disconnection(office)
+    for path, form, shown in ((f"/desk/requests/{ticket}/note", {"note": "x"}, f"/desk/requests/{ticket}"),
+                              ("/desk/misheard", {"spelling": ""}, "/desk/misheard"), ("/desk/centre/none", {}, "/desk/centre"),
+                              ("/desk/messages/campaigns", {"kind": "x"}, "/desk/messages")):  # fmt: skip
+        page = office.as_(BIRJU).post(path, data=form)
+        assert page.status_code >= 400
+        assert f'name="back" value="{shown}"' in page.text
+        assert office.as_(BIRJU).get(shown).status_code == 200
+    assert 'name="back" value="/desk/requests?show=late"' in office.as_(BIRJU).get("/desk/requests?show=late").text
+
+
 def test_language_is_chosen_and_goes_back(office: Office) -> None:
     client = office.as_(BIRJU)
     answer = client.post("/desk/language", data={"lang": "hi", "back": "/desk/requests?show=late"}, follow_redirects=False)

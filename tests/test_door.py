@@ -13,6 +13,7 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 from click.testing import CliRunner
+from msgspec import structs
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -115,7 +116,7 @@ def test_wrong_name_wrong_password_and_shut_account_are_answered_alike(office: O
     )
     answers = [browser.post("/desk/login", data=form) for form in tries]
     assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.text.replace(form["name"], "") for answer, form in zip(answers, tries, strict=True)}) == 1
 
 
 def test_after_some_wrong_tries_a_name_waits(office: Office, clock: Clock) -> None:
@@ -196,6 +197,64 @@ def test_a_login_ends_idle_and_ends_in_any_case(office: Office, clock: Clock) ->
         browser.get("/desk/")
     clock.wait(timedelta(minutes=1))
     assert browser.get("/desk/").status_code == 303
+
+
+def test_who_comes_back_after_the_session_goes_on_where_it_ended(office: Office, clock: Clock) -> None:
+    """The page asked for opens after the login; what was typed is shown once more, and no other site is ever opened."""
+    office.has("asha")
+    filed(office, "40000001", "S1")
+    browser = office.inside("asha")
+    token = office.csrf(browser)
+    clock.wait(timedelta(minutes=31))
+    answer = browser.post("/desk/requests/40000001/note", data={"csrf": token, "note": "gate <locked>", "password": "geheim"})
+    assert answer.status_code == 401
+    assert "You have been logged out" in answer.text
+    assert "gate &lt;locked&gt;" in answer.text
+    assert "geheim" not in answer.text
+    assert 'name="back" value="/desk/requests/40000001"' in answer.text
+    way_in = "/desk/login?back=%2Fdesk%2Frequests%3Fshow%3Dlate"
+    assert browser.get("/desk/requests?show=late").headers["location"] == way_in
+    part = browser.get("/desk/requests?show=late", headers={"hx-request": "true"})
+    assert (part.status_code, part.headers["hx-redirect"], part.text) == (401, way_in, "")
+    assert 'value="/desk/requests?show=late"' in browser.get(way_in).text
+    for back, opened in (("/desk/requests?show=late", "/desk/requests?show=late"), ("/desk/requests/40000001", "/desk/requests/40000001"),
+                         ("https://evil.example/desk/", "/desk/"), ("//evil.example/desk/requests", "/desk/"), ("/desk/../x", "/desk/"),
+                         ("/" * 5000, "/desk/"), ("", "/desk/")):  # fmt: skip
+        answer = office.browser().post("/desk/login", data={"name": "asha", "password": PASSWORD, "back": back[:900]})
+        assert answer.headers["location"] == opened, back
+        assert "You have been logged out" not in office.browser().get("/desk/login", params={"back": back}).text
+
+
+def test_a_wrong_password_leaves_name_and_language_as_they_were(office: Office) -> None:
+    browser = office.browser()
+    page = browser.get("/desk/login", params={"lang": "hi"}).text
+    action = re.findall(r'action="([^"]+)"', page)[0]
+    answer = browser.post(action, data={"name": "Asha", "password": "x"})
+    assert '<html lang="hi">' in answer.text
+    assert 'value="asha"' in answer.text
+    other = re.findall(r'href="(/desk/login[^"]+lang=en)"', answer.text)[0].replace("&amp;", "&")
+    assert '<html lang="en">' in browser.get(other).text
+
+
+def test_a_refusal_is_a_page_in_the_persons_language(office: Office) -> None:
+    account = office.has("asha")
+    with office.desk.gateway.store.write():
+        office.book.keep(structs.replace(account, lang="hi"), office.desk.clock())
+    browser = office.inside("asha")
+    own = office.csrf(browser)
+    for answer, status, said in (
+        (browser.get("/desk/accounts"), 403, "आपके काम के लिए यह पन्ना नहीं खुलता"),
+        (browser.get("/desk/none"), 404, "ऐसा कोई नंबर नहीं"),
+        (browser.post("/desk/requests/1/note"), 403, "डेस्क के पन्ने से नहीं आया"),
+        (browser.post("/desk/requests/1/note", data={"csrf": "of yesterday"}), 403, "पन्ना फिर खोलें और दोबारा भेजें"),
+        (browser.post("/desk/requests/1/note", data={"csrf": own, "note": "a\0b"}), 400, "यह अनुरोध समझ में नहीं आया"),
+        (browser.post("/desk/requests/1/note", data={str(n): "x" for n in range(70)}), 400, "यह अनुरोध समझ में नहीं आया"),
+    ):
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text
+        assert '<html lang="hi">' in answer.text
+        assert ("?lang=en" in answer.text) == (answer.request.method == "GET"), "a form's way has no page to come back to"
+    assert 'href="/desk/requests/1"' in browser.post("/desk/requests/1/note", data={"csrf": "of yesterday"}).text
+    assert browser.post("/desk/logout", data={"csrf": "é"}).status_code == 303
 
 
 def test_a_password_handed_over_must_be_changed(office: Office) -> None:
