@@ -89,7 +89,7 @@ Sit = Callable[..., Page]
 @pytest.fixture
 def sit(browser: Browser, site: Site) -> Iterator[Sit]:
     """Sit down at the desk as somebody; our own pages with a reason on them are no complaint."""
-    with windows(browser, expected=r"status of (404|422)") as open_:
+    with windows(browser, expected=r"status of (404|422|503)") as open_:
 
         def sit_(name: str, lang: str = "en", *, width: int = 1280, height: int = 900, script: bool = True) -> Page:
             page = open_(width, height, java_script_enabled=script)
@@ -305,11 +305,26 @@ def test_by_keyboard_alone(site: Site, sit: Sit) -> None:
 def test_the_list_follows_what_is_typed(site: Site, sit: Sit) -> None:
     page = sit("birju")
     page.goto(f"{site.url}/desk/requests?show=all")
+    before = page.evaluate("history.length")
     page.select_option("select[name=service]", "transformer")
     expect(page).to_have_url(re.compile("service=transformer"))
+    assert page.evaluate("history.length") == before
     expect(page.locator(".rows tbody tr", has_not_text="Failed transformer")).to_have_count(0)
     expect(page.locator(".rows tbody tr").first).to_contain_text("Failed transformer")
     is_clean(page)
+
+
+def test_a_fault_of_the_server_leaves_the_list_as_it_stands(site: Site, sit: Sit) -> None:
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests?show=all")
+    page.route("**/desk/requests?*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
+    with page.expect_response(lambda response: response.status == 503):
+        page.fill("#words", "geeta")
+    page.unroute("**/desk/requests?*")
+    expect(page.locator("#rows tbody tr").first).to_be_visible()
+    expect(page.locator("body")).not_to_contain_text("Service Unavailable")
+    page.fill("#words", "no such name qq")
+    expect(page.locator("#rows")).to_contain_text("Nothing found")
 
 
 PAGES = {"today": "/desk/", "requests": "/desk/requests?show=all", "request": "", "centre": "/desk/centre", "misheard": "/desk/misheard",
