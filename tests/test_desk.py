@@ -305,7 +305,23 @@ def test_search_and_filters_stay_in_the_address(office: Office) -> None:
     client = office.as_(BIRJU)
     for words in ("lakshman", "लक्ष्मण", "100000009", town.PHONES["credit"], "0011", ticket):
         assert ticket in client.get("/desk/requests", params={"q": words}).text, words
-    assert ticket not in client.get("/desk/requests", params={"q": "9999"}).text
+    digits = town.PHONES["credit"][3:]
+    for words in (
+        "10000",
+        "CA 100000009",
+        "100-000-009",
+        f"+91-{digits[:3]}-{digits[3:6]}-{digits[6:]}",
+        f"0{digits[:5]} {digits[5:]}",
+    ):
+        assert ticket in client.get("/desk/requests", params={"q": words}).text, words
+    for words in ("9999", "10001", "99999", "\ud7ff", "\U0010ffff", "lakshman\U0010ffff"):
+        answer = client.get("/desk/requests", params={"q": words})
+        assert (answer.status_code, ticket in answer.text) == (200, False), words
+    with office.gateway.store.write():
+        office.gateway.store.database.run("update request set account = '010000777' where ticket = ?", (ticket,))
+    assert ticket in client.get("/desk/requests", params={"q": "10000777"}).text
+    with office.gateway.store.write():
+        office.gateway.store.database.run("update request set account = '100000009' where ticket = ?", (ticket,))
     for query, there in (({"service": "disconnection"}, True), ({"service": "meter"}, False), ({"show": "late"}, False),
                          ({"state": "submitted", "section": "S1"}, True)):  # fmt: skip
         assert (ticket in client.get("/desk/requests", params=query).text) is there, query

@@ -562,7 +562,17 @@ def test_a_change_undone_leaves_no_line(gateway: Gateway, clock: Clock) -> None:
 def test_a_search_is_on_record_without_the_whole_number(office: Office) -> None:
     office.has("asha")
     browser = office.inside("asha")
-    for words in ("9155000001", "Ramesh", "40000013", "91550 000-01", "+91 55-500 086.21", "05550", "1008", "ward 4", "९१५५०००००१"):
+    for words in (
+        "9155000001",
+        "Ramesh",
+        "40000013",
+        "91550 000-01",
+        "+91 55-500 086.21",
+        "05550",
+        "1008",
+        "ward 4",
+        "९१५५०००००१",
+    ):
         browser.get("/desk/requests", params={"q": words})
         for end in range(1, len(words)):  # the list that follows each key
             browser.get("/desk/requests", params={"q": words[:end]}, headers={"hx-request": "true"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,10 @@ from messages.understand import fold
 PAGE, SHORT = 50, 8
 #: How many names a search takes in.
 MOST_NAMED = 200
+#: What people put between the digits of a number.
+BETWEEN = re.compile(r"[\s+().-]")
+#: The last character there is: what begins with a word stands before the word with it.
+LAST = "\U0010ffff"
 
 _encode = msgspec.json.Encoder().encode
 _details = msgspec.json.Decoder(dict[str, str]).decode
@@ -192,23 +197,25 @@ class Cases:
 
     def _named(self, words: str) -> tuple[str, tuple[object, ...]]:
         """What a search looks for: a ticket, a CA, the last digits of a phone, or a name in either script."""
-        digits = "".join(filter(str.isdigit, words))
-        digits = str.translate(digits, {0x0966 + n: 48 + n for n in range(10)})
-        if digits and len(digits) >= len(words.strip(" +-")) - 2:
+        digits = "".join(filter(str.isdecimal, words)).translate({0x0966 + n: 48 + n for n in range(10)})
+        if digits and len(digits) >= len(BETWEEN.sub("", words)) - 2:
             tail = digits[-TAIL:]
             if len(digits) < TAIL:
                 return "r.tail like ?", (f"%{digits}",)
             # each by its own index: of one condition with `or`, PostgreSQL would make a walk through all requests
-            found = """select ticket from request where ticket = ? union select ticket from request where account = ? and account <> ''
-                       union select ticket from request where tail = ? and phone like ?
-                       union select ticket from report where phone = ?"""
-            return f"r.ticket in ({found})", (digits, digits, tail, f"%{digits[-10:]}", f"+91{digits[-10:]}")
+            # (a CA as somebody half remembers it: its beginning, or without its leading zero)
+            half = self.store.database.search(digits, MOST_NAMED) if len(digits) > TAIL else []
+            accounts = [digits, f"0{digits}", *half]
+            found = f"""select ticket from request where ticket = ?
+                        union select ticket from request where account in ({", ".join("?" * len(accounts))}) and account <> ''
+                        union select ticket from request where tail = ? and phone like ?
+                        union select ticket from report where phone = ?"""
+            return f"r.ticket in ({found})", (digits, *accounts, tail, f"%{digits[-10:]}", f"+91{digits[-10:]}")
         accounts = self.store.database.search(words, MOST_NAMED)
         tickets: set[str] | None = None
         for word in filter(None, map(fold, words.split())):
             sql = "select ticket from applicant where word >= ? and word < ? limit ?"
-            after = word[:-1] + chr(ord(word[-1]) + 1)
-            having = {row[0] for row in self._rows(sql, (word, after, 10 * MOST_NAMED))}
+            having = {row[0] for row in self._rows(sql, (word, word + LAST, 10 * MOST_NAMED))}
             tickets = having if tickets is None else tickets & having
         named = set(sorted(tickets or ())[:MOST_NAMED])
         if accounts:
