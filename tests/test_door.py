@@ -318,17 +318,62 @@ def test_the_administrator_adds_changes_and_shuts_accounts(office: Office) -> No
     ):
         form = {"csrf": office.csrf(admin), "role": "section", "sections": "", "lang": "hi", **bad}
         assert admin.post("/desk/accounts", data=form).status_code == 422, bad
-    assert office.post(admin, "/desk/accounts/asha", what="role", role="reader", sections="S2", lang="en") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="role", role="reader", sections="*", lang="en") == 303
     assert asha.get("/desk/").status_code == 303, "a changed account logs in anew"
-    assert office.book.account("asha").staff == Staff("asha", "reader", ("S2",), "en")  # type: ignore[union-attr]
+    assert office.book.account("asha").staff == Staff("asha", "reader", ("*",), "en")  # type: ignore[union-attr]
     asha = office.inside("asha")
-    assert office.post(admin, "/desk/accounts/asha", what="shut") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="shut") == 303
     assert asha.get("/desk/").status_code == 303
     assert office.browser().post("/desk/login", data={"name": "asha", "password": PASSWORD}).status_code == 401
-    assert office.post(admin, "/desk/accounts/asha", what="open") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="open") == 303
     office.inside("asha")
     assert office.post(admin, "/desk/accounts/ekta", what="shut") == 404, "nobody shuts the door behind oneself"
     assert office.post(admin, "/desk/accounts/nobody", what="shut") == 404
+
+
+def test_a_page_sent_again_hands_over_no_second_password(office: Office, clock: Clock) -> None:
+    office.has("ekta", "administrator", ("*",))
+    office.has("asha")
+    admin = office.inside("ekta")
+    page = admin.get("/desk/accounts").text
+    changed = re.findall(r'name="changed" value="(\d+)"', page)
+    assert len(changed) == 1, "nobody's own"
+    clock.wait(timedelta(seconds=5))
+    form = {"csrf": office.csrf(admin), "what": "password", "changed": changed[0]}
+    first = admin.post("/desk/accounts/asha", data=form).text.split("<b>")[1].split("</b>")[0]
+    clock.wait(timedelta(seconds=5))
+    again = admin.post("/desk/accounts/asha", data=form)
+    assert (again.status_code, "changed meanwhile" in again.text, "<b>" in again.text) == (422, True, False)
+    assert office.browser().post("/desk/login", data={"name": "asha", "password": first}).status_code == 303
+
+
+@BOTH_STORES
+def test_a_section_that_nobody_knows_is_refused_by_its_name(
+    settings: Settings, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the desk, with what was typed still in the form, and at the command line."""
+    office.has("ekta", "administrator", ("*",))
+    office.has("asha")
+    run = office.desk.gateway.store.database.run
+    with office.desk.gateway.store.write():
+        run("insert into section values ('BXR1', 'बक्सर', 'Buxar', 'urban', '', '')")
+        run("update consumer set section = 'BXR2' where account = (select min(account) from consumer)")
+    admin = office.inside("ekta")
+    form = {"csrf": office.csrf(admin), "name": "har", "role": "supervisor", "sections": "BXR1 BXR9 bxr1", "lang": "en"}
+    for path, at in (("/desk/accounts", "n-new"), ("/desk/accounts/asha", "s-asha")):
+        answer = admin.post(path, data={**form, "what": "role"})
+        assert (answer.status_code, "There is no such section: BXR9 bxr1" in answer.text) == (422, True)
+        typed = re.search(r'<input[^>]*value="BXR1 BXR9 bxr1"[^>]*aria-invalid="true" aria-describedby="trouble"', answer.text)
+        assert typed
+        assert f'id="{at}"' in answer.text
+        assert answer.text.count('<option value="supervisor" selected>') == 1
+    assert 'value="har"' in admin.post("/desk/accounts", data=form).text
+    assert office.book.account("har") is None
+    assert office.book.account("asha").sections == ("S1",)  # type: ignore[union-attr]
+    assert admin.post("/desk/accounts", data={**form, "sections": "BXR1, BXR2 *"}).status_code == 200
+    monkeypatch.setenv("GATEWAY_DATABASE", settings.database)
+    said = CliRunner().invoke(main, ["staff", "add", "gita", "--role", "section", "--sections", "BXR9"]).output
+    assert said.strip() == "gateway: There is no such section: BXR9"
 
 
 def test_the_demos_click_exists_in_the_demo_only(office: Office, gateway: Gateway) -> None:

@@ -232,6 +232,13 @@ class Cases:
         rows = self._rows("select code, name_deva, name_latin from section order by code")
         return {code: Name(deva, latin) for code, deva, latin in rows}
 
+    def no_sections(self, codes: Sequence[str]) -> list[str]:
+        """Those of the codes that are no section's, neither by its name nor of any consumer; none while there is no consumer."""
+        if not self._rows("select 1 from consumer limit 1"):
+            return []
+        sql = "select 1 from section where code = ? union all select 1 from consumer where section = ? limit 1"
+        return [code for code in codes if not self._rows(sql, (code, code))]
+
     # --- one request ------------------------------------------------------------------------------------------------
 
     def row(self, ticket: str) -> Row | None:
