@@ -372,6 +372,37 @@ def test_a_second_click_does_nothing_more(office: Office) -> None:
     assert (story.count("step:confirm"), story.count("word:case_called")) == (1, 2)
 
 
+def test_what_was_typed_stays_in_the_form(office: Office) -> None:
+    """After an error, with the reason at its field: a note, a step with its ticks, a spelling, a campaign."""
+    office.speaks("new", "en")
+    for words in ("NEW", "1", "1", "6", "802101", "1", "1"):
+        office.text("new", words)
+    ticket = office.ticket("new_connection")
+    client = office.as_(BIRJU)
+    note = client.post(f"/desk/requests/{ticket}/note", data={"note": "<x" * 300}).text
+    assert f'aria-invalid="true" aria-describedby="note-wrong">{"&lt;x" * 300}</textarea>' in note
+    form = {"name": "Geeta", "address": "Ward 4", "receipt": "मीटर", "papers": ["id", "photo"], "state": office.state(ticket)}
+    step = client.post(f"/desk/requests/{ticket}/steps/accept", data=form).text.split('/steps/accept"')[1].split("</form>")[0]
+    assert re.findall(r'value="(\w+)" checked', step) == ["id", "photo"]
+    assert all(f'value="{form[field]}"' in step for field in ("name", "address", "receipt"))
+    office.text("one", "zzbijlikhata")
+    office.text("one", "qqlamp")
+    heard = re.findall(r'name="inbound" value="([^"]+)"', client.get("/desk/misheard").text)
+    spelled = {"spelling": "METER", "intent": "BILL", "inbound": heard[0]}
+    page = client.post("/desk/misheard", data=spelled).text
+    assert 'value="METER" maxlength="60" required aria-invalid="true" aria-describedby="trouble"' in page
+    assert page.count('<option value="BILL" selected>') == 1
+    asked = {"kind": "notice", "section": "S1", "category": "DS-II", "at_least": "much"}
+    page = client.get("/desk/messages/preview", params=asked)
+    assert page.status_code == 422
+    assert re.findall(r'(?:value="(\S+)"|<option) selected>', page.text) == ["notice", "S1", ""]
+    assert 'value="much"' in page.text
+    taken = {"kind": "readings", "days": "92", "ending": "xlsx", "reason": "no", "full": "yes"}
+    page = client.post("/desk/exports", data=taken).text
+    assert re.findall(r'value="(\w+)"(?: maxlength="200" autocomplete="off" required| selected| checked)', page) == [
+        "readings", "92", "xlsx", "no", "yes"]  # fmt: skip
+
+
 def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     office.speaks("one", "en")
     assert "1,240" not in office.text("one", "zzbijlikhata")

@@ -179,7 +179,7 @@ def _accounts(ask: Ask, status: int = 200, **values: object) -> Response:
     book = StaffBook(ask.desk.gateway.store)
     shown = {"why": "", "named": "", "at": "", "handed": None, **values}
     return ask.desk.page(ask, "accounts.html", status, accounts=book.accounts(), roles=ROLES, logins=book.sessions(),
-                         sections=ask.desk.cases.sections(), changed=book.versions(), typed=ask.typed, **shown)  # fmt: skip
+                         sections=ask.desk.cases.sections(), changed=book.versions(), **shown)  # fmt: skip
 
 
 def _draft(ask: Ask, name: str) -> Account:

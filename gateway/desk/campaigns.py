@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
 
 from starlette.responses import RedirectResponse, Response
 
 from flows.casework import money
 from flows.screens import Bad
-from gateway.campaigns import Office
 from gateway.desk.ask import Ask
-from gateway.store.campaigns import CampaignKind, Selection
-
-#: Tariff categories of Bihar (facts: utility.md section 4).
-CATEGORIES = ("KJ", "DS-I", "DS-II", "DS-III", "NDS-I", "NDS-II", "IAS-I", "IAS-II", "LTIS-I", "LTIS-II", "PWW", "SS",
-              "HTS-I", "HTS-II", "HTS-III", "HTS-IV")  # fmt: skip
-KINDS: tuple[CampaignKind, ...] = get_args(CampaignKind)
-
-
-def office(ask: Ask) -> Office:
-    """Who does the work."""
-    gateway = ask.desk.gateway
-    return Office(gateway.store, gateway.pen, gateway.settings)
+from gateway.desk.messages import CATEGORIES, KINDS, office, shown
+from gateway.store.campaigns import Selection
 
 
 def _selection(ask: Ask, asked: Mapping[str, str]) -> Selection | None:
@@ -41,7 +29,7 @@ def preview(ask: Ask) -> Response:
     """What it would do: people, parts, price, a sample in each language, and who is left out and why."""
     selection = _selection(ask, ask.query)
     if selection is None:
-        return ask.desk.page(ask, "sorry.html", 422, why="selection")
+        return shown(ask, 422, why="selection")
     ask.desk.audit(ask.staff, "preview campaign", selection.kind)
     return ask.desk.page(
         ask,
@@ -57,7 +45,7 @@ def start(ask: Ask) -> Response:
     """Start what was looked at."""
     selection = _selection(ask, {field: ask.typed(field) for field in ("kind", "section", "category", "at_least")})
     if selection is None:
-        return ask.desk.page(ask, "sorry.html", 422, why="selection")
+        return shown(ask, 422, why="selection")
     id_ = office(ask).start(selection, ask.staff.name, ask.desk.clock())
     ask.desk.audit(ask.staff, "start campaign", str(id_))
     return RedirectResponse("/desk/messages#h-campaigns", 303)

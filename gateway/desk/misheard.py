@@ -21,7 +21,7 @@ def misheard(ask: Ask) -> Response:
     return _page(ask)
 
 
-def _page(ask: Ask, status: int = 200, trouble: str = "", typed: str = "") -> Response:
+def _page(ask: Ask, status: int = 200, trouble: str = "") -> Response:
     desk = ask.desk
     return desk.page(
         ask,
@@ -31,7 +31,6 @@ def _page(ask: Ask, status: int = 200, trouble: str = "", typed: str = "") -> Re
         aliases=desk.cases.aliases(),
         intents=_meanings(ask),
         trouble=trouble,
-        typed=typed,
     )
 
 
@@ -50,11 +49,11 @@ def add(ask: Ask) -> Response:
     desk, intent = ask.desk, ask.typed("intent")
     spelling = " ".join(unicodedata.normalize("NFC", ask.typed("spelling")).casefold().split())
     if not spelling or len(spelling) > LONGEST or intent not in desk.counter.ear.intents:
-        return _page(ask, 422, desk.words[ask.lang]["wrong_spelling"], spelling)
+        return _page(ask, 422, desk.words[ask.lang]["wrong_spelling"])
     try:
         desk.counter.ear.trial({spelling: intent})
     except ValueError as error:
-        return _page(ask, 422, f"{desk.words[ask.lang]['spelling_taken']} ({error})", spelling)
+        return _page(ask, 422, f"{desk.words[ask.lang]['spelling_taken']} ({error})")
     with desk.gateway.store.write():
         desk.cases.add_alias(spelling, intent, ask.staff.name, desk.clock())
         if heard := ask.typed("inbound"):
