@@ -361,6 +361,24 @@ def test_at_360_pixels_and_zoomed(site: Site, sit: Sit, lang: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
+def test_a_campaign_and_a_long_name_stay_in_their_place(site: Site, sit: Sit) -> None:
+    """Nothing makes a phone's page scroll sideways, and no word without a space paints over the next column."""
+    with site.gateway.store.write():
+        run = site.gateway.store.database.run
+        run("insert into campaign (kind, section, category, at_least, state, filled, made, who) values (?, ?, ?, ?, ?, ?, ?, ?)",
+            ("notice", "BXR1", "DS-II", 60000, "paused", 1, 0, "somebody.with.a.long.name"))  # fmt: skip
+        run("update consumer set name_latin = ? where account = (select account from request where account <> '' order by filed desc limit 1)",
+            ("Lakshminarayanaprasadsinghkumarichaudharychaturvedi",))  # fmt: skip
+    page = sit("birju", width=360, height=640)
+    page.goto(f"{site.url}/desk/messages")
+    expect(page.locator("progress").first).to_be_attached()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests?show=all")
+    expect(page.locator(".rows")).to_contain_text("Lakshminarayana")
+    assert page.evaluate("[...document.querySelectorAll('.rows td')].every(cell => cell.scrollWidth <= cell.clientWidth)")
+
+
 @pytest.mark.parametrize("lang", ["hi", "en"])
 def test_pictures(site: Site, sit: Sit, lang: str, tmp_path: Path) -> None:
     """Each page as it stands in the docs."""
