@@ -253,6 +253,10 @@ def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> No
     assert "फिर खोला" in office.inbox("one")[-1]
     assert "not done" in office.as_(ASHA).get(f"/desk/requests/{ticket}").text
     assert office.step(ASHA, ticket, "take_up") == 303
+    for lang, said in (("en", "waiting for the person"), ("hi", "व्यक्ति का जवाब बाकी")):
+        page = office.as_(Staff("x", "section", ("S1",), lang)).get(f"/desk/requests/{ticket}").text
+        assert f"→ {said}" in page
+        assert "waiting for you" not in page
     assert office.step(ASHA, ticket, "restore") == 303
     office.clock.wait(timedelta(days=8))
     office.text("one", "NAHI")  # the window is over
