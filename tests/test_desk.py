@@ -423,6 +423,20 @@ def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     assert "1,240" not in office.text("son", "zzbijlikhata")
 
 
+def test_what_was_not_understood_is_for_who_sees_all(office: Office) -> None:
+    """As all messages are; who sits in one section may still teach a spelling."""
+    office.text("one", "zzbijlikhata")
+    heard = re.findall(r'name="inbound" value="([^"]+)"', office.as_(BIRJU).get("/desk/misheard").text)
+    own = office.as_(Staff("c", "centre", ("S1",), "en"))
+    page = own.get("/desk/misheard").text
+    assert "zzbijlikhata" not in page
+    assert "for who sees all sections" in page
+    assert own.post("/desk/misheard/leave", data={"inbound": heard[0]}).status_code == 403
+    assert own.post("/desk/misheard", data={"spelling": "METER", "intent": "BILL"}).text.count('BILL" selected') == 1
+    assert own.post("/desk/misheard", data={"spelling": "qqlamp", "intent": "SUPPLY", "inbound": heard[0]}).status_code == 200
+    assert heard[0] in office.as_(BIRJU).get("/desk/misheard").text
+
+
 def test_another_process_hears_the_new_spelling(office: Office) -> None:
     time = [0.0]
     other = LiveEar(office.gateway.store, office.gateway.settings.ca_pattern, lambda: time[0])

@@ -27,7 +27,8 @@ def _page(ask: Ask, status: int = 200, trouble: str = "") -> Response:
         ask,
         "misheard.html",
         status,
-        heard=desk.cases.misheard(desk.clock() - BACK, MOST),
+        # whose messages they are, not who sits in one section need know
+        heard=desk.cases.misheard(desk.clock() - BACK, MOST) if ask.staff.sees_all else (),
         aliases=desk.cases.aliases(),
         intents=_meanings(ask),
         trouble=trouble,
@@ -56,7 +57,7 @@ def add(ask: Ask) -> Response:
         return _page(ask, 422, f"{desk.words[ask.lang]['spelling_taken']} ({error})")
     with desk.gateway.store.write():
         desk.cases.add_alias(spelling, intent, ask.staff.name, desk.clock())
-        if heard := ask.typed("inbound"):
+        if ask.staff.sees_all and (heard := ask.typed("inbound")):
             desk.cases.understood(heard, intent, ask.staff.name, desk.clock())
         desk.audit.within(ask.staff, "add spelling", f"{spelling} = {intent}")
     desk.counter.ear.refresh(now=True)
@@ -66,6 +67,8 @@ def add(ask: Ask) -> Response:
 def leave(ask: Ask) -> Response:
     """Take a message from the list: nothing is to be learned from it."""
     desk = ask.desk
+    if not ask.staff.sees_all:
+        return _page(ask, 403)
     with desk.gateway.store.write():
         desk.cases.understood(ask.typed("inbound"), "left", ask.staff.name, desk.clock())
         desk.audit.within(ask.staff, "leave message", ask.typed("inbound"))
