@@ -214,6 +214,10 @@ def test_a_transformer_of_three_phones_and_nahi(site: Site, sit: Sit) -> None:
 def test_the_centre_for_a_person_without_a_phone(site: Site, sit: Sit) -> None:
     page = sit("chanda", "hi")
     page.goto(f"{site.url}/desk/centre")
+    page.focus("#phone")
+    page.keyboard.press("Enter")  # begins nothing
+    expect(page.locator(".wrong")).to_have_text("अब नीचे काम चुनें।")
+    is_clean(page)
     page.get_by_role("button", name="1 नया कनेक्शन").click()
     expect(page.locator(".counter")).to_be_visible()
     is_clean(page)
