@@ -298,7 +298,7 @@ def test_a_new_connection_starts_its_clock_when_complete(office: Office) -> None
     assert row.stopped is None
     assert row.due is not None
     assert timedelta(days=6, hours=23) < row.due - office.clock() <= timedelta(days=7)
-    assert "complete and accepted" in office.inbox("new")[-1]
+    assert "application is complete" in office.inbox("new")[-1]
     for words in ("geeta", "गीता", ticket, "0001"):
         assert ticket in office.as_(BIRJU).get("/desk/requests", params={"q": words, "show": "all"}).text, words
 
