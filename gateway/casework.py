@@ -19,6 +19,8 @@ from gateway.store.sql import Conflict, Store
 BY_HAND = ("case_waiting", "case_called", "case_visit")
 #: The longest note.
 LONGEST_NOTE = 500
+#: Within this the same thing done again by the same person is a second click.
+SAME_CLICK = timedelta(minutes=1)
 
 
 def _text_of(tells: str, request: Request) -> str:
@@ -62,13 +64,16 @@ class Casework:
         return row, request
 
     def take(self, staff: Staff, ticket: str, name: str, state: str, typed: Mapping[str, str]) -> None:
-        """Take a step that was offered while the request stood in `state`. Raises Refused; then nothing has changed."""
+        """Take a step that was offered while the request stood in `state`; a second click on it is done already. Raises
+        Refused; then nothing has changed."""
         now = self.clock()
         try:
             with self.store.write():
                 self.cases.lock(ticket)
                 _, request = self.find(staff, ticket)
                 if request.state != state:
+                    if self.cases.took(ticket, f"step:{name}", staff.name, now - SAME_CLICK):
+                        return
                     raise Refused("moved")
                 self._take(staff, request, name, typed, now)
         except Conflict:
@@ -120,6 +125,10 @@ class Casework:
             if answerable and phone.startswith("+"):
                 self.store.tell(phone, "finished", request.account, request.ticket, now, now + self.reopening)
 
+    def is_reached(self, ticket: str) -> bool:
+        """Whether a message goes to anybody: who asked at the counter may have no mobile."""
+        return any(phone.startswith("+") for phone, _ in self.cases.phones(ticket))
+
     def note(self, staff: Staff, ticket: str, words: str) -> None:
         """Add a note to the story. Raises Refused."""
         words = " ".join(words.split())
@@ -131,12 +140,17 @@ class Casework:
             self.audit.within(staff, "note", ticket)
 
     def say(self, staff: Staff, ticket: str, key: str) -> None:
-        """Send one of the messages that may be sent by hand. Raises Refused."""
+        """Send one of the messages that may be sent by hand, once however often it is clicked. Raises Refused."""
         with self.store.write():
+            self.cases.lock(ticket)
             _, request = self.find(staff, ticket)
             if key not in BY_HAND:
                 raise Refused("no_step")
+            if not self.is_reached(ticket):
+                raise Refused("no_mobile")
             now = self.clock()
+            if self.cases.took(ticket, f"word:{key}", staff.name, now - SAME_CLICK):
+                return
             self._tell(request, key, {}, now, answerable=False)
             self.cases.event(ticket, now, f"word:{key}", staff.name)
             self.audit.within(staff, f"message {key}", ticket)

@@ -253,6 +253,10 @@ def test_one_step_tells_all_phones_and_nahi_opens_it_again(office: Office) -> No
     assert "फिर खोला" in office.inbox("one")[-1]
     assert "not done" in office.as_(ASHA).get(f"/desk/requests/{ticket}").text
     assert office.step(ASHA, ticket, "take_up") == 303
+    for lang, said in (("en", "waiting for the person"), ("hi", "व्यक्ति का जवाब बाकी")):
+        page = office.as_(Staff("x", "section", ("S1",), lang)).get(f"/desk/requests/{ticket}").text
+        assert f"→ {said}" in page
+        assert "waiting for you" not in page
     assert office.step(ASHA, ticket, "restore") == 303
     office.clock.wait(timedelta(days=8))
     office.text("one", "NAHI")  # the window is over
@@ -294,7 +298,7 @@ def test_a_new_connection_starts_its_clock_when_complete(office: Office) -> None
     assert row.stopped is None
     assert row.due is not None
     assert timedelta(days=6, hours=23) < row.due - office.clock() <= timedelta(days=7)
-    assert "complete and accepted" in office.inbox("new")[-1]
+    assert "application is complete" in office.inbox("new")[-1]
     for words in ("geeta", "गीता", ticket, "0001"):
         assert ticket in office.as_(BIRJU).get("/desk/requests", params={"q": words, "show": "all"}).text, words
 
@@ -305,7 +309,23 @@ def test_search_and_filters_stay_in_the_address(office: Office) -> None:
     client = office.as_(BIRJU)
     for words in ("lakshman", "लक्ष्मण", "100000009", town.PHONES["credit"], "0011", ticket):
         assert ticket in client.get("/desk/requests", params={"q": words}).text, words
-    assert ticket not in client.get("/desk/requests", params={"q": "9999"}).text
+    digits = town.PHONES["credit"][3:]
+    for words in (
+        "10000",
+        "CA 100000009",
+        "100-000-009",
+        f"+91-{digits[:3]}-{digits[3:6]}-{digits[6:]}",
+        f"0{digits[:5]} {digits[5:]}",
+    ):
+        assert ticket in client.get("/desk/requests", params={"q": words}).text, words
+    for words in ("9999", "10001", "99999", "\ud7ff", "\U0010ffff", "lakshman\U0010ffff"):
+        answer = client.get("/desk/requests", params={"q": words})
+        assert (answer.status_code, ticket in answer.text) == (200, False), words
+    with office.gateway.store.write():
+        office.gateway.store.database.run("update request set account = '010000777' where ticket = ?", (ticket,))
+    assert ticket in client.get("/desk/requests", params={"q": "10000777"}).text
+    with office.gateway.store.write():
+        office.gateway.store.database.run("update request set account = '100000009' where ticket = ?", (ticket,))
     for query, there in (({"service": "disconnection"}, True), ({"service": "meter"}, False), ({"show": "late"}, False),
                          ({"state": "submitted", "section": "S1"}, True)):  # fmt: skip
         assert (ticket in client.get("/desk/requests", params=query).text) is there, query
@@ -338,6 +358,55 @@ def test_a_note_and_a_message_from_the_templates(office: Office) -> None:
     assert "gate is locked" in client.get(f"/desk/requests/{ticket}").text
 
 
+@BOTH_STORES
+def test_a_second_click_does_nothing_more(office: Office) -> None:
+    ticket = _disconnection(office)
+    office.clock.wait(timedelta(days=2))
+    form = {"state": "submitted", "identity": "voter card"}
+    for _ in range(2):
+        office.clock.wait(timedelta(seconds=5))
+        assert office.as_(ASHA).post(f"/desk/requests/{ticket}/steps/confirm", data=form).status_code == 200
+    assert office.as_(BIRJU).post(f"/desk/requests/{ticket}/steps/confirm", data=form).status_code == 422
+    before = len(office.inbox("credit"))
+    for wait, more in ((0, 1), (5, 1), (70, 2)):
+        office.clock.wait(timedelta(seconds=wait))
+        answer = office.as_(ASHA).post(f"/desk/requests/{ticket}/message", data={"template": "case_called"})
+        assert (answer.status_code, len(office.inbox("credit"))) == (200, before + more)
+    story = [event.what for event in office.desk.cases.story(ticket)]
+    assert (story.count("step:confirm"), story.count("word:case_called")) == (1, 2)
+
+
+def test_what_was_typed_stays_in_the_form(office: Office) -> None:
+    """After an error, with the reason at its field: a note, a step with its ticks, a spelling, a campaign."""
+    office.speaks("new", "en")
+    for words in ("NEW", "1", "1", "6", "802101", "1", "1"):
+        office.text("new", words)
+    ticket = office.ticket("new_connection")
+    client = office.as_(BIRJU)
+    note = client.post(f"/desk/requests/{ticket}/note", data={"note": "<x" * 300}).text
+    assert f'aria-invalid="true" aria-describedby="note-wrong">{"&lt;x" * 300}</textarea>' in note
+    form = {"name": "Geeta", "address": "Ward 4", "receipt": "मीटर", "papers": ["id", "photo"], "state": office.state(ticket)}
+    step = client.post(f"/desk/requests/{ticket}/steps/accept", data=form).text.split('/steps/accept"')[1].split("</form>")[0]
+    assert re.findall(r'value="(\w+)" checked', step) == ["id", "photo"]
+    assert all(f'value="{form[field]}"' in step for field in ("name", "address", "receipt"))
+    office.text("one", "zzbijlikhata")
+    office.text("one", "qqlamp")
+    heard = re.findall(r'name="inbound" value="([^"]+)"', client.get("/desk/misheard").text)
+    spelled = {"spelling": "METER", "intent": "BILL", "inbound": heard[0]}
+    page = client.post("/desk/misheard", data=spelled).text
+    assert 'value="METER" maxlength="60" required aria-invalid="true" aria-describedby="trouble"' in page
+    assert page.count('<option value="BILL" selected>') == 1
+    asked = {"kind": "notice", "section": "S1", "category": "DS-II", "at_least": "much"}
+    page = client.get("/desk/messages/preview", params=asked)
+    assert page.status_code == 422
+    assert re.findall(r'(?:value="(\S+)"|<option) selected>', page.text) == ["notice", "S1", ""]
+    assert 'value="much"' in page.text
+    taken = {"kind": "readings", "days": "92", "ending": "xlsx", "reason": "no", "full": "yes"}
+    page = client.post("/desk/exports", data=taken).text
+    assert re.findall(r'value="(\w+)"(?: maxlength="200" autocomplete="off" required| selected| checked)', page) == [
+        "readings", "92", "xlsx", "no", "yes"]  # fmt: skip
+
+
 def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     office.speaks("one", "en")
     assert "1,240" not in office.text("one", "zzbijlikhata")
@@ -352,6 +421,20 @@ def test_a_spelling_counts_from_the_next_message_on(office: Office) -> None:
     assert heard[1] not in client.get("/desk/misheard").text
     client.post("/desk/misheard/remove", data={"spelling": "zzbijlikhata"})
     assert "1,240" not in office.text("son", "zzbijlikhata")
+
+
+def test_what_was_not_understood_is_for_who_sees_all(office: Office) -> None:
+    """As all messages are; who sits in one section may still teach a spelling."""
+    office.text("one", "zzbijlikhata")
+    heard = re.findall(r'name="inbound" value="([^"]+)"', office.as_(BIRJU).get("/desk/misheard").text)
+    own = office.as_(Staff("c", "centre", ("S1",), "en"))
+    page = own.get("/desk/misheard").text
+    assert "zzbijlikhata" not in page
+    assert "for who sees all sections" in page
+    assert own.post("/desk/misheard/leave", data={"inbound": heard[0]}).status_code == 403
+    assert own.post("/desk/misheard", data={"spelling": "METER", "intent": "BILL"}).text.count('BILL" selected') == 1
+    assert own.post("/desk/misheard", data={"spelling": "qqlamp", "intent": "SUPPLY", "inbound": heard[0]}).status_code == 200
+    assert heard[0] in office.as_(BIRJU).get("/desk/misheard").text
 
 
 def test_another_process_hears_the_new_spelling(office: Office) -> None:
@@ -377,9 +460,63 @@ def test_the_centre_serves_a_person_without_a_phone(office: Office) -> None:
     assert ticket in page.text
     assert office.desk.cases.row(ticket).phone.startswith("counter-")  # type: ignore[union-attr]
     assert ticket in client.get(f"/desk/requests/{ticket}/token").text
+    page = client.get(f"/desk/requests/{ticket}")
+    assert "h-say" not in page.text
+    assert "मोबाइल नहीं: काउंटर पर बताएँ" in page.text
+    assert "एसएमएस जाएगा" not in page.text
+    refused = client.post(f"/desk/requests/{ticket}/message", data={"template": "case_called"})
+    assert (refused.status_code, "मोबाइल नहीं है, संदेश नहीं गया" in refused.text) == (422, True)
+    assert not any(event.what.startswith("word") for event in office.desk.cases.story(ticket))
     form = {"name": "Munni Devi", "address": "Simri", "receipt": "BPL", "papers": ["id", "address_proof", "photo"]}
     assert office.step(CHANDA, ticket, "accept", **form) == 303
     assert office.gateway.store.count("outbox") == 0  # nobody to write to
+
+
+def test_another_answer_from_a_page_gone_back_to_is_not_swallowed(office: Office) -> None:
+    client = office.as_(Staff("c", "centre", ("*",), "en"))
+    begun = client.post("/desk/centre", data={"phone": "", "begin": "1"}).url.path.rsplit("/", 1)[0]
+    client.post(begun, data={"number": "1", "answer": "2"})  # a shop
+    onward = client.post(begun, data={"number": "2", "answer": "1"})
+    said = re.search(r'class="counter".*?</div>', onward.text, re.S)
+    page = client.post(begun, data={"number": "1", "answer": "1"})  # Back, Back: a home
+    assert page.url.path == onward.url.path
+    assert said
+    assert said[0] in page.text
+    assert "already answered with “2”" in page.text
+    assert "go back with 0" in page.text
+    again = client.post(begun, data={"number": "1", "answer": "2"})  # the same once more is harmless
+    assert "already answered" not in again.text
+
+
+def test_nothing_begins_at_the_centre_that_nobody_chose(office: Office) -> None:
+    client = office.as_(CHANDA)
+    page = client.post("/desk/centre", data={"phone": "९१५५ ००-०००१", "begin": ""})
+    assert page.status_code == 422
+    assert 'value="९१५५ ००-०००१"' in page.text
+    assert "अब नीचे काम चुनें" in page.text
+    assert not office.gateway.store.count("inbound")
+    page = client.post("/desk/centre", data={"phone": "९१५५ ००-०००१", "begin": "3"})
+    assert "+91******0001" in page.text
+    first = re.search(r"<button[^>]*>", client.get("/desk/centre").text.split('action="/desk/centre"')[1])
+    assert first
+    assert 'value=""' in first[0]
+
+
+@BOTH_STORES
+def test_a_clerk_prints_what_was_filed_whatever_its_section(office: Office) -> None:
+    clerk = Staff("c", "centre", ("S2",), "en")
+    client = office.as_(clerk)
+    page = client.post("/desk/centre", data={"phone": town.PHONES["one"][3:], "begin": "3"})
+    for number, said in enumerate(("1", "1", "4444", "1"), start=1):
+        page = client.post(page.url.path.rsplit("/", 1)[0], data={"number": str(number), "answer": said})
+    ticket, talk = office.ticket("meter"), page.url.path.split("/")[3]
+    links = re.findall(rf'href="(/desk/[^"]*{ticket}[^"]*)"', page.text)
+    assert links == [f"/desk/centre/{talk}/{ticket}/token"]
+    assert ticket in client.get(links[0]).text
+    assert client.get(f"/desk/requests/{ticket}/token").status_code == 404
+    assert client.get(f"/desk/centre/%/{ticket}/token").status_code == 404
+    assert office.as_(Staff("d", "centre", ("S2",), "en")).get(links[0]).status_code == 404, "another clerk's talk"
+    assert f"/desk/requests/{ticket}#steps" in office.as_(CHANDA).get(page.url.path).text
 
 
 def test_the_centre_serves_in_the_name_of_a_phone(office: Office) -> None:
@@ -413,6 +550,25 @@ def test_a_campaign_is_seen_started_paused_and_stopped(office: Office) -> None:
     assert "stopped" in client.post("/desk/messages/campaigns/1", data={"act": "stop"}).text
     done = [row[0] for row in office.gateway.store.database.rows("select what from audit where who = 'omar' order by number")]
     assert [what for what in done if "preview" not in what] == [f"{act} campaign" for act in ("start", "pause", "resume", "stop")]
+
+
+def test_a_campaign_stays_within_the_own_sections(office: Office) -> None:
+    with office.gateway.store.write():
+        office.gateway.store.database.run("insert into section values ('S2', 'सिमरी', 'Simri', 'rural', '', '')")
+    form = {"kind": "notice", "section": "", "category": "", "at_least": ""}
+    for section in ("", "S1", "S2"):
+        office.as_(BIRJU).post("/desk/messages/campaigns", data={**form, "section": section})
+    own = office.as_(Staff("s", "supervisor", ("S2",), "en"))
+    page = own.get("/desk/messages").text
+    assert re.findall(r'<option value="(S?\d?)">', page.split('name="section"')[1].split("</select>")[0]) == ["S2"]
+    assert re.findall(r'action="/desk/messages/campaigns/(\d)"', page) == ["3"]
+    for section, status in (("", 422), ("S1", 422), ("S2", 200)):
+        assert own.get("/desk/messages/preview", params={**form, "section": section}).status_code == status
+        assert own.post("/desk/messages/campaigns", data={**form, "section": section}).status_code == status
+    for number in (1, 2, 3, 99):
+        own.post(f"/desk/messages/campaigns/{number}", data={"act": "stop"})
+    states = dict(office.gateway.store.database.rows("select id, state from campaign order by id"))
+    assert states == {1: "running", 2: "running", 3: "stopped", 4: "running"}
 
 
 @BOTH_STORES
@@ -473,6 +629,18 @@ def test_each_flow_is_drawn_in_the_words_of_its_screens(office: Office, flow: st
     drawn = re.findall(r'font-size="12" font-weight="400">([^<]+)<', page)
     assert drawn
     assert all(re.search("[\u0900-\u097f]|CA|…", words) for words in drawn), drawn
+
+
+def test_the_language_button_opens_a_page_after_any_form(office: Office) -> None:
+    ticket = _disconnection(office)
+    for path, form, shown in ((f"/desk/requests/{ticket}/note", {"note": "x"}, f"/desk/requests/{ticket}"),
+                              ("/desk/misheard", {"spelling": ""}, "/desk/misheard"), ("/desk/centre/none", {}, "/desk/centre"),
+                              ("/desk/messages/campaigns", {"kind": "x"}, "/desk/messages")):  # fmt: skip
+        page = office.as_(BIRJU).post(path, data=form)
+        assert page.status_code >= 400
+        assert f'name="back" value="{shown}"' in page.text
+        assert office.as_(BIRJU).get(shown).status_code == 200
+    assert 'name="back" value="/desk/requests?show=late"' in office.as_(BIRJU).get("/desk/requests?show=late").text
 
 
 def test_language_is_chosen_and_goes_back(office: Office) -> None:

@@ -89,7 +89,7 @@ Sit = Callable[..., Page]
 @pytest.fixture
 def sit(browser: Browser, site: Site) -> Iterator[Sit]:
     """Sit down at the desk as somebody; our own pages with a reason on them are no complaint."""
-    with windows(browser, expected=r"status of (404|422)") as open_:
+    with windows(browser, expected=r"status of (404|422|503)") as open_:
 
         def sit_(name: str, lang: str = "en", *, width: int = 1280, height: int = 900, script: bool = True) -> Page:
             page = open_(width, height, java_script_enabled=script)
@@ -214,6 +214,10 @@ def test_a_transformer_of_three_phones_and_nahi(site: Site, sit: Sit) -> None:
 def test_the_centre_for_a_person_without_a_phone(site: Site, sit: Sit) -> None:
     page = sit("chanda", "hi")
     page.goto(f"{site.url}/desk/centre")
+    page.focus("#phone")
+    page.keyboard.press("Enter")  # begins nothing
+    expect(page.locator(".wrong")).to_have_text("अब नीचे काम चुनें।")
+    is_clean(page)
     page.get_by_role("button", name="1 नया कनेक्शन").click()
     expect(page.locator(".counter")).to_be_visible()
     is_clean(page)
@@ -270,6 +274,15 @@ def test_what_was_typed_wrong_is_said_where_it_was_typed(site: Site, sit: Sit) -
             is_clean(page)
 
 
+def test_a_second_click_sends_nothing_more(site: Site, sit: Sit) -> None:
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests/{_story(site)}")
+    page.fill("#note", "clicked twice in a hurry")
+    with page.expect_navigation(url=re.compile("done=note$")):
+        page.locator('form[action$="/note"] button').dblclick()
+    expect(page.locator(".story").first.locator("q", has_text="clicked twice in a hurry")).to_have_count(1)
+
+
 def test_by_keyboard_alone(site: Site, sit: Sit) -> None:
     page = sit("birju")
     page.goto(f"{site.url}/desk/requests")
@@ -296,11 +309,26 @@ def test_by_keyboard_alone(site: Site, sit: Sit) -> None:
 def test_the_list_follows_what_is_typed(site: Site, sit: Sit) -> None:
     page = sit("birju")
     page.goto(f"{site.url}/desk/requests?show=all")
+    before = page.evaluate("history.length")
     page.select_option("select[name=service]", "transformer")
     expect(page).to_have_url(re.compile("service=transformer"))
+    assert page.evaluate("history.length") == before
     expect(page.locator(".rows tbody tr", has_not_text="Failed transformer")).to_have_count(0)
     expect(page.locator(".rows tbody tr").first).to_contain_text("Failed transformer")
     is_clean(page)
+
+
+def test_a_fault_of_the_server_leaves_the_list_as_it_stands(site: Site, sit: Sit) -> None:
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests?show=all")
+    page.route("**/desk/requests?*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
+    with page.expect_response(lambda response: response.status == 503):
+        page.fill("#words", "geeta")
+    page.unroute("**/desk/requests?*")
+    expect(page.locator("#rows tbody tr").first).to_be_visible()
+    expect(page.locator("body")).not_to_contain_text("Service Unavailable")
+    page.fill("#words", "no such name qq")
+    expect(page.locator("#rows")).to_contain_text("Nothing found")
 
 
 PAGES = {"today": "/desk/", "requests": "/desk/requests?show=all", "request": "", "centre": "/desk/centre", "misheard": "/desk/misheard",
@@ -335,6 +363,24 @@ def test_at_360_pixels_and_zoomed(site: Site, sit: Sit, lang: str) -> None:
     for name in PAGES:
         open_page(site, page, name, lang)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_a_campaign_and_a_long_name_stay_in_their_place(site: Site, sit: Sit) -> None:
+    """Nothing makes a phone's page scroll sideways, and no word without a space paints over the next column."""
+    with site.gateway.store.write():
+        run = site.gateway.store.database.run
+        run("insert into campaign (kind, section, category, at_least, state, filled, made, who) values (?, ?, ?, ?, ?, ?, ?, ?)",
+            ("notice", "BXR1", "DS-II", 60000, "paused", 1, 0, "somebody.with.a.long.name"))  # fmt: skip
+        run("update consumer set name_latin = ? where account = (select account from request where account <> '' order by filed desc limit 1)",
+            ("Lakshminarayanaprasadsinghkumarichaudharychaturvedi",))  # fmt: skip
+    page = sit("birju", width=360, height=640)
+    page.goto(f"{site.url}/desk/messages")
+    expect(page.locator("progress").first).to_be_attached()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page = sit("birju")
+    page.goto(f"{site.url}/desk/requests?show=all")
+    expect(page.locator(".rows")).to_contain_text("Lakshminarayana")
+    assert page.evaluate("[...document.querySelectorAll('.rows td')].every(cell => cell.scrollWidth <= cell.clientWidth)")
 
 
 @pytest.mark.parametrize("lang", ["hi", "en"])

@@ -13,6 +13,7 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 from click.testing import CliRunner
+from msgspec import structs
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -115,7 +116,7 @@ def test_wrong_name_wrong_password_and_shut_account_are_answered_alike(office: O
     )
     answers = [browser.post("/desk/login", data=form) for form in tries]
     assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.text.replace(form["name"], "") for answer, form in zip(answers, tries, strict=True)}) == 1
 
 
 def test_after_some_wrong_tries_a_name_waits(office: Office, clock: Clock) -> None:
@@ -198,6 +199,64 @@ def test_a_login_ends_idle_and_ends_in_any_case(office: Office, clock: Clock) ->
     assert browser.get("/desk/").status_code == 303
 
 
+def test_who_comes_back_after_the_session_goes_on_where_it_ended(office: Office, clock: Clock) -> None:
+    """The page asked for opens after the login; what was typed is shown once more, and no other site is ever opened."""
+    office.has("asha")
+    filed(office, "40000001", "S1")
+    browser = office.inside("asha")
+    token = office.csrf(browser)
+    clock.wait(timedelta(minutes=31))
+    answer = browser.post("/desk/requests/40000001/note", data={"csrf": token, "note": "gate <locked>", "password": "geheim"})
+    assert answer.status_code == 401
+    assert "You have been logged out" in answer.text
+    assert "gate &lt;locked&gt;" in answer.text
+    assert "geheim" not in answer.text
+    assert 'name="back" value="/desk/requests/40000001"' in answer.text
+    way_in = "/desk/login?back=%2Fdesk%2Frequests%3Fshow%3Dlate"
+    assert browser.get("/desk/requests?show=late").headers["location"] == way_in
+    part = browser.get("/desk/requests?show=late", headers={"hx-request": "true"})
+    assert (part.status_code, part.headers["hx-redirect"], part.text) == (401, way_in, "")
+    assert 'value="/desk/requests?show=late"' in browser.get(way_in).text
+    for back, opened in (("/desk/requests?show=late", "/desk/requests?show=late"), ("/desk/requests/40000001", "/desk/requests/40000001"),
+                         ("https://evil.example/desk/", "/desk/"), ("//evil.example/desk/requests", "/desk/"), ("/desk/../x", "/desk/"),
+                         ("/" * 5000, "/desk/"), ("", "/desk/")):  # fmt: skip
+        answer = office.browser().post("/desk/login", data={"name": "asha", "password": PASSWORD, "back": back[:900]})
+        assert answer.headers["location"] == opened, back
+        assert "You have been logged out" not in office.browser().get("/desk/login", params={"back": back}).text
+
+
+def test_a_wrong_password_leaves_name_and_language_as_they_were(office: Office) -> None:
+    browser = office.browser()
+    page = browser.get("/desk/login", params={"lang": "hi"}).text
+    action = re.findall(r'action="([^"]+)"', page)[0]
+    answer = browser.post(action, data={"name": "Asha", "password": "x"})
+    assert '<html lang="hi">' in answer.text
+    assert 'value="asha"' in answer.text
+    other = re.findall(r'href="(/desk/login[^"]+lang=en)"', answer.text)[0].replace("&amp;", "&")
+    assert '<html lang="en">' in browser.get(other).text
+
+
+def test_a_refusal_is_a_page_in_the_persons_language(office: Office) -> None:
+    account = office.has("asha")
+    with office.desk.gateway.store.write():
+        office.book.keep(structs.replace(account, lang="hi"), office.desk.clock())
+    browser = office.inside("asha")
+    own = office.csrf(browser)
+    for answer, status, said in (
+        (browser.get("/desk/accounts"), 403, "आपके काम के लिए यह पन्ना नहीं खुलता"),
+        (browser.get("/desk/none"), 404, "ऐसा कोई नंबर नहीं"),
+        (browser.post("/desk/requests/1/note"), 403, "डेस्क के पन्ने से नहीं आया"),
+        (browser.post("/desk/requests/1/note", data={"csrf": "of yesterday"}), 403, "पन्ना फिर खोलें और दोबारा भेजें"),
+        (browser.post("/desk/requests/1/note", data={"csrf": own, "note": "a\0b"}), 400, "यह अनुरोध समझ में नहीं आया"),
+        (browser.post("/desk/requests/1/note", data={str(n): "x" for n in range(70)}), 400, "यह अनुरोध समझ में नहीं आया"),
+    ):
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text
+        assert '<html lang="hi">' in answer.text
+        assert ("?lang=en" in answer.text) == (answer.request.method == "GET"), "a form's way has no page to come back to"
+    assert 'href="/desk/requests/1"' in browser.post("/desk/requests/1/note", data={"csrf": "of yesterday"}).text
+    assert browser.post("/desk/logout", data={"csrf": "é"}).status_code == 303
+
+
 def test_a_password_handed_over_must_be_changed(office: Office) -> None:
     account, first = hand_over(office.has("asha"))
     with office.desk.gateway.store.write():
@@ -259,17 +318,62 @@ def test_the_administrator_adds_changes_and_shuts_accounts(office: Office) -> No
     ):
         form = {"csrf": office.csrf(admin), "role": "section", "sections": "", "lang": "hi", **bad}
         assert admin.post("/desk/accounts", data=form).status_code == 422, bad
-    assert office.post(admin, "/desk/accounts/asha", what="role", role="reader", sections="S2", lang="en") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="role", role="reader", sections="*", lang="en") == 303
     assert asha.get("/desk/").status_code == 303, "a changed account logs in anew"
-    assert office.book.account("asha").staff == Staff("asha", "reader", ("S2",), "en")  # type: ignore[union-attr]
+    assert office.book.account("asha").staff == Staff("asha", "reader", ("*",), "en")  # type: ignore[union-attr]
     asha = office.inside("asha")
-    assert office.post(admin, "/desk/accounts/asha", what="shut") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="shut") == 303
     assert asha.get("/desk/").status_code == 303
     assert office.browser().post("/desk/login", data={"name": "asha", "password": PASSWORD}).status_code == 401
-    assert office.post(admin, "/desk/accounts/asha", what="open") == 200
+    assert office.post(admin, "/desk/accounts/asha", what="open") == 303
     office.inside("asha")
     assert office.post(admin, "/desk/accounts/ekta", what="shut") == 404, "nobody shuts the door behind oneself"
     assert office.post(admin, "/desk/accounts/nobody", what="shut") == 404
+
+
+def test_a_page_sent_again_hands_over_no_second_password(office: Office, clock: Clock) -> None:
+    office.has("ekta", "administrator", ("*",))
+    office.has("asha")
+    admin = office.inside("ekta")
+    page = admin.get("/desk/accounts").text
+    changed = re.findall(r'name="changed" value="(\d+)"', page)
+    assert len(changed) == 1, "nobody's own"
+    clock.wait(timedelta(seconds=5))
+    form = {"csrf": office.csrf(admin), "what": "password", "changed": changed[0]}
+    first = admin.post("/desk/accounts/asha", data=form).text.split("<b>")[1].split("</b>")[0]
+    clock.wait(timedelta(seconds=5))
+    again = admin.post("/desk/accounts/asha", data=form)
+    assert (again.status_code, "changed meanwhile" in again.text, "<b>" in again.text) == (422, True, False)
+    assert office.browser().post("/desk/login", data={"name": "asha", "password": first}).status_code == 303
+
+
+@BOTH_STORES
+def test_a_section_that_nobody_knows_is_refused_by_its_name(
+    settings: Settings, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the desk, with what was typed still in the form, and at the command line."""
+    office.has("ekta", "administrator", ("*",))
+    office.has("asha")
+    run = office.desk.gateway.store.database.run
+    with office.desk.gateway.store.write():
+        run("insert into section values ('BXR1', 'बक्सर', 'Buxar', 'urban', '', '')")
+        run("update consumer set section = 'BXR2' where account = (select min(account) from consumer)")
+    admin = office.inside("ekta")
+    form = {"csrf": office.csrf(admin), "name": "har", "role": "supervisor", "sections": "BXR1 BXR9 bxr1", "lang": "en"}
+    for path, at in (("/desk/accounts", "n-new"), ("/desk/accounts/asha", "s-asha")):
+        answer = admin.post(path, data={**form, "what": "role"})
+        assert (answer.status_code, "There is no such section: BXR9 bxr1" in answer.text) == (422, True)
+        typed = re.search(r'<input[^>]*value="BXR1 BXR9 bxr1"[^>]*aria-invalid="true" aria-describedby="trouble"', answer.text)
+        assert typed
+        assert f'id="{at}"' in answer.text
+        assert answer.text.count('<option value="supervisor" selected>') == 1
+    assert 'value="har"' in admin.post("/desk/accounts", data=form).text
+    assert office.book.account("har") is None
+    assert office.book.account("asha").sections == ("S1",)  # type: ignore[union-attr]
+    assert admin.post("/desk/accounts", data={**form, "sections": "BXR1, BXR2 *"}).status_code == 200
+    monkeypatch.setenv("GATEWAY_DATABASE", settings.database)
+    said = CliRunner().invoke(main, ["staff", "add", "gita", "--role", "section", "--sections", "BXR9"]).output
+    assert said.strip() == "gateway: There is no such section: BXR9"
 
 
 def test_the_demos_click_exists_in_the_demo_only(office: Office, gateway: Gateway) -> None:
@@ -503,10 +607,23 @@ def test_a_change_undone_leaves_no_line(gateway: Gateway, clock: Clock) -> None:
 def test_a_search_is_on_record_without_the_whole_number(office: Office) -> None:
     office.has("asha")
     browser = office.inside("asha")
-    for words in ("9155000001", "Ramesh", "40000013"):
+    for words in (
+        "9155000001",
+        "Ramesh",
+        "40000013",
+        "91550 000-01",
+        "+91 55-500 086.21",
+        "05550",
+        "1008",
+        "ward 4",
+        "९१५५०००००१",
+    ):
         browser.get("/desk/requests", params={"q": words})
+        for end in range(1, len(words)):  # the list that follows each key
+            browser.get("/desk/requests", params={"q": words[:end]}, headers={"hx-request": "true"})
     rows = office.desk.gateway.store.database.rows("select subject from audit where what = 'search' order by number")
-    assert rows == [("*0001",), ("Ramesh",), ("40000013",)]
+    kept = ["*0001", "Ramesh", "*0013", "*0001", "+*8621", "*5550", "1008", "ward 4", "*०००१"]
+    assert [subject for (subject,) in rows] == kept
 
 
 def test_logins_are_on_record(office: Office) -> None:

@@ -72,8 +72,9 @@ class Desk:
         )
 
     def render(self, lang: str, template: str, **values: Any) -> str:
-        """A template with the words of a language; `w` is the desk's own, `word` the catalogue's."""
-        catalogue, now = self.catalogue(lang), self.clock()
+        """A template with the words of a language; `w` is the desk's own, `word` the catalogue's: what phones show,
+        but for a state that speaks to the person."""
+        catalogue, now, w = self.catalogue(lang), self.clock(), self.words[lang]
 
         def when(moment: datetime | None) -> str:
             return moment.astimezone(INDIA).strftime("%d-%m-%y %H:%M") if moment else ""
@@ -82,9 +83,10 @@ class Desk:
             return (name.deva or name.latin) if lang == "hi" else (name.latin or name.deva)
 
         return self.pages.get_template(template).render(
-            w=self.words[lang], lang=lang, other="en" if lang == "hi" else "hi", word=catalogue.word, when=when, name=name,
+            w=w, lang=lang, other="en" if lang == "hi" else "hi", when=when, name=name,
+            word=lambda key: w[f"state_{key}"] if f"state_{key}" in w else catalogue.word(key),
             now=now, company=self.gateway.settings.company, rupees=rupees, masked=masked,
-            left=lambda due: left(due - now, self.words[lang]) if due else "", **values,
+            left=lambda due: left(due - now, w) if due else "", **values,
         )  # fmt: skip
 
 

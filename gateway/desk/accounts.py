@@ -13,6 +13,7 @@ from gateway.desk import LANGS, desk_words, keys
 from gateway.desk.ask import Ask
 from gateway.hop import now_utc
 from gateway.staff import ALL_SECTIONS, ROLES, Staff, console
+from gateway.store.cases import Cases
 from gateway.store.staff import Account, StaffBook
 
 if TYPE_CHECKING:
@@ -25,19 +26,19 @@ SECTION = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
 class BadAccount(Exception):
-    """An account that cannot be: `why` is the end of a key of words.toml."""
+    """An account that cannot be: `why` is the end of a key of words.toml, `named` what it names."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, named: str = "") -> None:
         super().__init__(why)
-        self.why = why
+        self.why, self.named = why, named
 
     @property
     def line(self) -> str:
         """Why, in English."""
-        return desk_words()["en"][f"why_{self.why}"]
+        return desk_words()["en"][f"why_{self.why}"].format(named=self.named)
 
 
-def drafted(name: str, role: str, sections: str, lang: str) -> Account:
+def drafted(cases: Cases, name: str, role: str, sections: str, lang: str) -> Account:
     """An account as typed, its password still missing. Raises BadAccount."""
     codes = tuple(sections.replace(",", " ").split())
     if not NAME.fullmatch(name):
@@ -46,8 +47,9 @@ def drafted(name: str, role: str, sections: str, lang: str) -> Account:
         raise BadAccount("account_role")
     if lang not in LANGS:
         raise BadAccount("account_lang")
-    if any(code != ALL_SECTIONS and not SECTION.fullmatch(code) for code in codes):
-        raise BadAccount("account_sections")
+    some = [code for code in codes if code != ALL_SECTIONS]
+    if wrong := [code for code in some if not SECTION.fullmatch(code)] or cases.no_sections(some):
+        raise BadAccount("account_sections", " ".join(wrong)[:60])
     return Account(name, role, codes, lang, "")
 
 
@@ -172,20 +174,25 @@ def accounts(ask: Ask) -> Response:
 
 
 def _accounts(ask: Ask, status: int = 200, **values: object) -> Response:
+    """The page. After an error `at` says in which form it was: the account's name, or nothing for the new one; there stands
+    what was typed."""
     book = StaffBook(ask.desk.gateway.store)
-    shown = {"why": "", "handed": None, **values}
+    shown = {"why": "", "named": "", "at": "", "handed": None, **values}
     return ask.desk.page(ask, "accounts.html", status, accounts=book.accounts(), roles=ROLES, logins=book.sessions(),
-                         sections=ask.desk.cases.sections(), **shown)  # fmt: skip
+                         sections=ask.desk.cases.sections(), changed=book.versions(), **shown)  # fmt: skip
+
+
+def _draft(ask: Ask, name: str) -> Account:
+    return drafted(ask.desk.cases, name, ask.typed("role"), ask.typed("sections"), ask.typed("lang"))
 
 
 def add(ask: Ask) -> Response:
     """A new account; its first password is shown once."""
     try:
-        drafts = drafted(ask.typed("name").lower(), ask.typed("role"), ask.typed("sections"), ask.typed("lang"))
-        account, first = hand_over(drafts)
+        account, first = hand_over(_draft(ask, ask.typed("name").lower()))
         _keep_new(ask.desk.audit, ask.staff, account)
     except BadAccount as bad:
-        return _accounts(ask, 422, why=bad.why)
+        return _accounts(ask, 422, why=bad.why, named=bad.named)
     return _accounts(ask, handed=(account.name, first))
 
 
@@ -211,11 +218,13 @@ def change(ask: Ask) -> Response:
         match what:
             case "role":
                 try:
-                    draft = drafted(account.name, ask.typed("role"), ask.typed("sections"), ask.typed("lang"))
+                    draft = _draft(ask, account.name)
                 except BadAccount as bad:
-                    return _accounts(ask, 422, why=bad.why)
+                    return _accounts(ask, 422, why=bad.why, named=bad.named, at=account.name)
                 after = replace(account, role=draft.role, sections=draft.sections, lang=draft.lang)
             case "password":
+                if ask.typed("changed") != book.versions()[account.name]:  # the page sent again: the first one holds
+                    return _accounts(ask, 422, why="account_moved", at=account.name)
                 after, first = hand_over(account)
             case "factor":
                 after = replace(account, totp="", totp_step=0)
@@ -228,7 +237,7 @@ def change(ask: Ask) -> Response:
         book.keep(after, ask.desk.clock())
         book.end_all(account.name)
         ask.desk.audit.within(ask.staff, f"account {what}", account.name, f"{after.role} {' '.join(after.sections)}".strip())
-    return _accounts(ask, handed=(account.name, first) if first else None)
+    return _accounts(ask, handed=(account.name, first)) if first else RedirectResponse("/desk/accounts", 303)
 
 
 # --- the command line's -------------------------------------------------------------------------------------------------
@@ -236,7 +245,7 @@ def change(ask: Ask) -> Response:
 
 def add_from_console(gateway: Gateway, name: str, role: str, sections: str, lang: str) -> str:
     """A new account; its first password. Raises BadAccount."""
-    account, first = hand_over(drafted(name, role, sections, lang))
+    account, first = hand_over(drafted(Cases(gateway.store), name, role, sections, lang))
     _keep_new(Audit(gateway.store, now_utc), console(), account)
     return first
 

@@ -79,9 +79,10 @@ def guarded(page: Page, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         if page.method == "POST":
             sent = await request.form(max_files=0, max_fields=FIELDS, max_part_size=FIELD_BYTES)
             form = {field: tuple(str(value) for value in sent.getlist(field)) for field in sent}
-            if not compare_digest(form.get("csrf", ("",))[0].encode(), request.state.csrf.encode()):
+            token = form.get("csrf", ("",))[0]
+            if not compare_digest(token.encode(), request.state.csrf.encode()):
                 await asyncio.to_thread(desk.audit, staff, "refused form", f"{page.method} {page.path}")
-                raise HTTPException(403, "foreign")
+                raise HTTPException(403, "stale" if token else "foreign")
         path = {key: str(value) for key, value in request.path_params.items()}
         if any(NUL in said for said in (*path.values(), *request.query_params.values(), *chain(*form.values()))):
             raise HTTPException(400)  # nobody types it, and PostgreSQL keeps no text with it

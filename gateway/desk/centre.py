@@ -12,11 +12,12 @@ from flows.records import Conversation
 from gateway.carriers.centre import Centre
 from gateway.casework import Refused
 from gateway.desk.ask import Ask
+from gateway.fields import Wrong
+from gateway.fields import phone as read_phone
 from gateway.hop import Unavailable
 from gateway.records import Inbound, masked
+from messages.understand import mask_aadhaar
 
-#: A phone as people say it, and as it is kept.
-PHONE = re.compile(r"(?:\+?91|0)?([5-9]\d{9})")
 #: An option on a screen: its number and its words.
 OPTION = re.compile(r"^(\d{1,3}) (.+)$")
 #: What the counter can begin with: the options of the home screen.
@@ -25,25 +26,29 @@ BEGINNINGS = ("1", "2", "3", "4", "5", "6", "7")
 
 def start(ask: Ask) -> Response:
     """Who is here, and what for."""
-    return ask.desk.page(ask, "centre.html", beginnings=BEGINNINGS, wrong="", typed="")
+    return _start(ask)
+
+
+def _start(ask: Ask, status: int = 200, wrong: str = "", typed: str = "") -> Response:
+    return ask.desk.page(ask, "centre.html", status, beginnings=BEGINNINGS, wrong=wrong, typed=typed)
 
 
 def begin(ask: Ask) -> Response:
     """Begin a conversation in the person's name: on their phone's row, or on one of its own without a phone."""
-    desk, digits = ask.desk, re.sub(r"[\s-]", "", ask.typed("phone"))
-    found = PHONE.fullmatch(digits)
-    if digits and not found:
-        return desk.page(ask, "centre.html", 422, beginnings=BEGINNINGS, wrong="wrong_phone", typed=ask.typed("phone"))
-    talk = token_hex(8)
-    phone = f"+91{found[1]}" if found else f"counter-{talk}"
-    choice = ask.typed("begin")
+    desk, talk, typed, choice = ask.desk, token_hex(8), ask.typed("phone"), ask.typed("begin")
+    try:
+        phone = read_phone(typed) if typed else f"counter-{talk}"
+    except Wrong:
+        return _start(ask, 422, "wrong_phone", typed)
+    if choice not in BEGINNINGS:  # Enter in the phone's field: nothing begins that nobody chose
+        return _start(ask, 422, "wrong_begin", typed)
     with desk.gateway.store.write([phone]):
         known = desk.gateway.store.recall(phone, desk.clock().date()).conversation
         if not known.lang:  # the clerk reads the screens: the welcome in three scripts is not for them
             desk.gateway.store.keep_conversations([Conversation(phone, lang=ask.lang)], desk.clock())
         desk.cases.begin_talk(talk, phone, ask.staff.name, desk.clock())
-        desk.audit.within(ask.staff, "counter", masked(phone) if found else phone)
-    return _hop(ask, phone, talk, 0, (choice,) if choice in BEGINNINGS else ())
+        desk.audit.within(ask.staff, "counter", masked(phone) if typed else phone)
+    return _hop(ask, phone, talk, 0, (choice,))
 
 
 def _hop(ask: Ask, phone: str, talk: str, number: int, dialled: tuple[str, ...] = (), text: str = "") -> Response:
@@ -57,7 +62,13 @@ def _hop(ask: Ask, phone: str, talk: str, number: int, dialled: tuple[str, ...] 
     except Unavailable:
         return desk.page(ask, "sorry.html", 503, why="unavailable")
     desk.wake()
-    return RedirectResponse(f"/desk/centre/{talk}/{number}", 303)
+    first = desk.cases.heard(phone, id_)
+    if first is None or first.text == mask_aadhaar(text)[0]:
+        return RedirectResponse(f"/desk/centre/{talk}/{number}", 303)
+    latest = number  # another answer, from a page gone back to: it is not swallowed, and the talk goes on where it stands
+    while desk.cases.heard(phone, f"centre-{talk}/{latest + 1}"):
+        latest += 1
+    return RedirectResponse(f"/desk/centre/{talk}/{latest}?answered={number}", 303)
 
 
 def screen(ask: Ask) -> Response:
@@ -67,6 +78,7 @@ def screen(ask: Ask) -> Response:
     said = desk.cases.heard(phone, f"centre-{talk}/{number}")
     if said is None:
         return desk.page(ask, "sorry.html", 404, why="gone")
+    answered = desk.cases.heard(phone, f"centre-{talk}/{ask.query.get('answered', '')}")
     lines = said.page.split("\n")
     options = [(found[1], found[2]) for line in lines if (found := OPTION.match(line))]
     return desk.page(
@@ -77,6 +89,7 @@ def screen(ask: Ask) -> Response:
         phone=phone,
         text="\n".join(line for line in lines if not OPTION.match(line)),
         options=options,
+        answered=answered.text if answered else "",
         said=said,
         filed=desk.cases.filed_by([f"centre-{talk}/{hop}" for hop in range(int(number) + 1)]),
     )
@@ -92,12 +105,15 @@ def answer(ask: Ask) -> Response:
 
 
 def token(ask: Ask) -> Response:
-    """A slip for the person, to be printed: the number, what to bring, the time limit."""
-    desk = ask.desk
-    try:
-        row, request = desk.casework.find(ask.staff, ask.path["ticket"])
-    except Refused as refused:
-        return desk.page(ask, "sorry.html", 404, why=refused.why)
+    """A slip for the person, to be printed: the number, what to bring, the time limit. Of a talk's own requests its clerk
+    prints it in any case: what a person files may belong to a section that the clerk does not see."""
+    desk, ticket = ask.desk, ask.path["ticket"]
+    row, request = desk.cases.row(ticket), desk.cases.request(ticket)
+    if row is None or request is None or not desk.cases.is_filed_at(ask.path.get("talk", ""), ticket, ask.staff.name):
+        try:
+            row, request = desk.casework.find(ask.staff, ticket)
+        except Refused as refused:
+            return desk.page(ask, "sorry.html", 404, why=refused.why)
     desk.audit(ask.staff, "print token", row.ticket)
     papers = CASES[row.service].papers
     return desk.page(

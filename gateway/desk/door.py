@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 from msgspec.structs import replace
@@ -21,8 +21,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.desk import LANGS, Desk, keys
+from flows.casework import FIELDS
+from gateway.desk import LANGS, Desk, ask, keys
 from gateway.desk.accounts import NAME
+from gateway.desk.routes import shown_at
 from gateway.guard import is_here
 from gateway.headers import OVER_HTTPS, raw, with_headers
 from gateway.staff import Staff
@@ -35,6 +37,8 @@ TOUCH = timedelta(minutes=1)
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 #: Where somebody may go whose password was handed over, before it is changed, or who lacks the second factor wanted here.
 BEFORE_CHANGE = frozenset({"/desk/account", "/desk/account/password", "/desk/account/factor", "/desk/logout", "/desk/language"})
+#: What somebody may have typed at length, shown again if the session ended meanwhile; no password is among it.
+TYPED = (*FIELDS, "note", "spelling", "phone", "answer")
 
 #: On every answer behind the door (ASVS 3.4): own files only, no script or style in the page, in nobody's frame, kept nowhere.
 HEADERS: Mapping[str, str] = {
@@ -83,7 +87,8 @@ class Door:
             await response(scope, receive, answer)
             return
         try:
-            await self.inside(scope, receive, answer)
+            # what a page refuses is told by _sorry, not by the outer application in a line of English
+            await self.inside({**scope, "starlette.exception_handlers": ({}, {})}, receive, answer)
         except HTTPException as why:
             await self._sorry(request, why)(scope, receive, answer)
 
@@ -103,9 +108,17 @@ class Door:
             return None
         if path in OPEN:
             return None
-        if request.method in SAFE_METHODS and "hx-request" not in request.headers:
-            return RedirectResponse("/desk/login", 303)
-        return Response(status_code=401, headers={"hx-redirect": "/desk/login"})
+        url = path + (f"?{request.url.query}" if request.url.query else "")
+        way_in = "/desk/login" + (f"?{urlencode({'back': url})}" if shown_at(url) == url != "/desk/" else "")
+        if "hx-request" in request.headers:
+            return Response(status_code=401, headers={"hx-redirect": way_in})
+        if request.method in SAFE_METHODS:
+            return RedirectResponse(way_in, 303)
+        typed: list[str] = []
+        if request.cookies.get(self.cookie):
+            form = await request.form(max_files=0, max_fields=ask.FIELDS, max_part_size=ask.FIELD_BYTES)
+            typed = [text for text in (str(form.get(field, "")).strip() for field in TYPED) if text]
+        return await asyncio.to_thread(self._login_page, request, status=401, back=shown_at(path), typed=typed)
 
     def _session(self, key: str) -> Session | None:
         """Whose key this is, if the session is neither idle nor old (ASVS 7.3)."""
@@ -130,28 +143,34 @@ class Door:
 
     async def login_page(self, request: Request) -> Response:
         """Name, password and, for who has one, the code."""
-        return await asyncio.to_thread(self._login_page, request)
+        return await asyncio.to_thread(self._login_page, request, back=request.query_params.get("back", ""))
 
-    def _login_page(self, request: Request, why: str = "", status: int = 200) -> Response:
+    def _login_page(
+        self, request: Request, why: str = "", status: int = 200, *, back: str = "", name: str = "", typed: Sequence[str] = ()
+    ) -> Response:
         demo = self.book.accounts() if self.desk.gateway.settings.demo else []
-        values = {"why": why, "demo": [one for one in demo if one.active], "ask": None}
-        return HTMLResponse(self.desk.render(self._lang(request), "login.html", **values), status)
+        if not why and request.cookies.get(self.cookie) and not hasattr(request.state, "staff"):
+            why = "ended"
+        back = shown_at(back)
+        here = f"/desk/login?{urlencode({'back': back})}&"
+        values = {"why": why, "demo": [one for one in demo if one.active], "back": back, "here": here, "name_typed": name}
+        return HTMLResponse(self.desk.render(self._lang(request), "login.html", typed=typed, **values), status)
 
     async def login(self, request: Request) -> Response:
         """Try to log in. Wrong name, wrong password and wrong code are answered alike."""
-        form = await request.form(max_files=0, max_fields=8, max_part_size=1024)
-        name, password, code = (str(form.get(field, "")) for field in ("name", "password", "code"))
+        form = await request.form(max_files=0, max_fields=8, max_part_size=ask.FIELD_BYTES)
+        name, password, code, back = (str(form.get(field, "")) for field in ("name", "password", "code", "back"))
         name = name.strip().lower()
         known = name if NAME.fullmatch(name) else ""  # what cannot be a name is tried as nobody's
-        return await asyncio.to_thread(self._login, request, known, password, code.replace(" ", "")[:8])
+        return await asyncio.to_thread(self._login, request, known, password, code.replace(" ", "")[:8], back)
 
-    def _login(self, request: Request, name: str, password: str, code: str) -> Response:
+    def _login(self, request: Request, name: str, password: str, code: str, back: str) -> Response:
         desk, now = self.desk, self.desk.clock()
         address = request.client.host if request.client else "?"
         tried = tries(name, address)
         if self.book.too_many(tried, now - keys.TRIES_SPAN):
             log.warning("desk.login_held")
-            return self._login_page(request, "too_many", 429)
+            return self._login_page(request, "too_many", 429, back=back, name=name)
         account = self.book.account(name)
         right = keys.is_right(password, account.password if account else "")
         step = keys.step_of(code, account.totp, now) if account and account.totp else 0
@@ -169,7 +188,9 @@ class Door:
                         self.book.forgive(key)
                 if keys.is_stale(account.password):
                     self.book.keep(replace(account, password=keys.hashed(password)), now)
-        return self._login_page(request, "wrong_login", 401) if account is None else self._let_in(request, account)
+        if account is None:
+            return self._login_page(request, "wrong_login", 401, back=back, name=name)
+        return self._let_in(request, account, back)
 
     def _may_come(self, account: Account, now: datetime) -> bool:
         """Whether the account is open, and its password not one that was handed over and left lying."""
@@ -178,14 +199,14 @@ class Door:
 
     async def demo(self, request: Request) -> Response:
         """In the demo, which never leaves loopback, a click on a name lets in."""
-        form = await request.form(max_files=0, max_fields=2, max_part_size=64)
+        form = await request.form(max_files=0, max_fields=2, max_part_size=ask.FIELD_BYTES)
         account = await asyncio.to_thread(self.book.account, str(form.get("name", "")))
         if not self.desk.gateway.settings.demo or account is None or not account.active:
             raise HTTPException(404)
-        return await asyncio.to_thread(self._let_in, request, account)
+        return await asyncio.to_thread(self._let_in, request, account, str(form.get("back", "")))
 
-    def _let_in(self, request: Request, account: Account) -> Response:
-        """A new session, with a key nobody had before; the one this browser had ends."""
+    def _let_in(self, request: Request, account: Account, back: str) -> Response:
+        """A new session, with a key nobody had before; the one this browser had ends. On to the page that was asked for."""
         desk, now, settings = self.desk, self.desk.clock(), self.desk.gateway.settings
         key = secrets.token_urlsafe(32)
         with desk.gateway.store.write():
@@ -193,14 +214,14 @@ class Door:
             self.book.end(fingerprint(request.cookies.get(self.cookie, "")))
             self.book.begin(fingerprint(key), account.name, secrets.token_urlsafe(32), now)
             desk.audit.within(account.staff, "login", account.name)
-        answer = RedirectResponse("/desk/", 303)
+        answer = RedirectResponse(shown_at(back), 303)
         answer.set_cookie(self.cookie, key, path="/", secure=self.desk.is_secure, httponly=True, samesite="strict")
         return answer
 
     async def logout(self, request: Request) -> Response:
         """The session ends, here and in the store."""
         form = await request.form(max_files=0, max_fields=4, max_part_size=1024)
-        if secrets.compare_digest(str(form.get("csrf", "")), getattr(request.state, "csrf", "-")):
+        if secrets.compare_digest(str(form.get("csrf", "")).encode(), getattr(request.state, "csrf", "-").encode()):
             await asyncio.to_thread(self._end, request.state.session, request.state.staff)
         answer = RedirectResponse("/desk/login", 303)
         answer.delete_cookie(self.cookie, path="/", secure=self.desk.is_secure, httponly=True, samesite="strict")
@@ -213,16 +234,19 @@ class Door:
             self.desk.audit.within(staff, "logout", staff.name)
 
     def _lang(self, request: Request) -> str:
-        """Chosen at this browser, else what the browser prefers."""
-        asked = request.query_params.get("lang") or request.cookies.get(self.desk.cookie("lang"), "")
-        if asked in LANGS:
+        """Chosen at this browser, else the person's own, else what the browser prefers."""
+        staff: Staff | None = getattr(request.state, "staff", None)
+        chosen = (request.query_params.get("lang"), request.cookies.get(self.desk.cookie("lang")), staff and staff.lang)
+        if asked := next((lang for lang in chosen if lang in LANGS), None):
             return asked
         return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "hi"
 
     def _sorry(self, request: Request, why: HTTPException) -> Response:
         """A refusal as a page in the person's language."""
-        key = why.detail if why.detail in ("foreign", "away") else {403: "role", 404: "gone"}.get(why.status_code, "request")
-        html = self.desk.render(self._lang(request), "refused.html", why=key)
+        named = ("foreign", "stale", "away")
+        key = why.detail if why.detail in named else {403: "role", 404: "gone"}.get(why.status_code, "request")
+        here = "?" if request.method in SAFE_METHODS else ""  # no page of its own shows what became of a form
+        html = self.desk.render(self._lang(request), "refused.html", why=key, here=here, back=shown_at(request.url.path))
         return HTMLResponse(html, why.status_code, why.headers)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import get_args
 
 from starlette.responses import RedirectResponse, Response
 
+from gateway.campaigns import Office
 from gateway.desk.ask import Ask
-from gateway.desk.campaigns import CATEGORIES, KINDS, office
 from gateway.desk.charts import bars
 from gateway.desk.figures import delivered
+from gateway.store.campaigns import CampaignKind
 from gateway.store.figures import TAKEN, Figures
 from gateway.store.queue import Queue
 
@@ -17,10 +19,25 @@ from gateway.store.queue import Queue
 BACK = timedelta(days=7)
 MOST_ASIDE = 50
 LANGS = ("hi", "hi-Latn", "en")
+#: Tariff categories of Bihar (facts: utility.md section 4).
+CATEGORIES = ("KJ", "DS-I", "DS-II", "DS-III", "NDS-I", "NDS-II", "IAS-I", "IAS-II", "LTIS-I", "LTIS-II", "PWW", "SS",
+              "HTS-I", "HTS-II", "HTS-III", "HTS-IV")  # fmt: skip
+KINDS: tuple[CampaignKind, ...] = get_args(CampaignKind)
+
+
+def office(ask: Ask) -> Office:
+    """Who does the work of campaigns."""
+    gateway = ask.desk.gateway
+    return Office(gateway.store, gateway.pen, gateway.settings)
 
 
 def messages(ask: Ask) -> Response:
     """All of it on one page."""
+    return shown(ask)
+
+
+def shown(ask: Ask, status: int = 200, *, why: str = "") -> Response:
+    """The page; with `why` a campaign cannot be, what was asked for stands in its form."""
     desk, now = ask.desk, ask.desk.clock()
     w, queue, registry = desk.words[ask.lang], Queue(desk.gateway.store), desk.gateway.pen.registry
     sent = Figures(desk.gateway.store).sent(now - BACK)
@@ -37,6 +54,7 @@ def messages(ask: Ask) -> Response:
     return desk.page(
         ask,
         "messages.html",
+        status,
         ages=queue.ages(now),
         alarms=queue.alarms(),
         # whose phones they are, not who sits in one section need know
@@ -53,6 +71,8 @@ def messages(ask: Ask) -> Response:
         ],
         profile=registry.profile,
         campaigns=office(ask).all(),
+        why=why,
+        asked={field: ask.query.get(field, ask.typed(field)) for field in ("kind", "section", "category", "at_least")},
         kinds=KINDS,
         categories=CATEGORIES,
         sections=desk.cases.sections(),

@@ -21,17 +21,17 @@ def misheard(ask: Ask) -> Response:
     return _page(ask)
 
 
-def _page(ask: Ask, status: int = 200, trouble: str = "", typed: str = "") -> Response:
+def _page(ask: Ask, status: int = 200, trouble: str = "") -> Response:
     desk = ask.desk
     return desk.page(
         ask,
         "misheard.html",
         status,
-        heard=desk.cases.misheard(desk.clock() - BACK, MOST),
+        # whose messages they are, not who sits in one section need know
+        heard=desk.cases.misheard(desk.clock() - BACK, MOST) if ask.staff.sees_all else (),
         aliases=desk.cases.aliases(),
         intents=_meanings(ask),
         trouble=trouble,
-        typed=typed,
     )
 
 
@@ -50,14 +50,14 @@ def add(ask: Ask) -> Response:
     desk, intent = ask.desk, ask.typed("intent")
     spelling = " ".join(unicodedata.normalize("NFC", ask.typed("spelling")).casefold().split())
     if not spelling or len(spelling) > LONGEST or intent not in desk.counter.ear.intents:
-        return _page(ask, 422, desk.words[ask.lang]["wrong_spelling"], spelling)
+        return _page(ask, 422, desk.words[ask.lang]["wrong_spelling"])
     try:
         desk.counter.ear.trial({spelling: intent})
     except ValueError as error:
-        return _page(ask, 422, f"{desk.words[ask.lang]['spelling_taken']} ({error})", spelling)
+        return _page(ask, 422, f"{desk.words[ask.lang]['spelling_taken']} ({error})")
     with desk.gateway.store.write():
         desk.cases.add_alias(spelling, intent, ask.staff.name, desk.clock())
-        if heard := ask.typed("inbound"):
+        if ask.staff.sees_all and (heard := ask.typed("inbound")):
             desk.cases.understood(heard, intent, ask.staff.name, desk.clock())
         desk.audit.within(ask.staff, "add spelling", f"{spelling} = {intent}")
     desk.counter.ear.refresh(now=True)
@@ -67,6 +67,8 @@ def add(ask: Ask) -> Response:
 def leave(ask: Ask) -> Response:
     """Take a message from the list: nothing is to be learned from it."""
     desk = ask.desk
+    if not ask.staff.sees_all:
+        return _page(ask, 403)
     with desk.gateway.store.write():
         desk.cases.understood(ask.typed("inbound"), "left", ask.staff.name, desk.clock())
         desk.audit.within(ask.staff, "leave message", ask.typed("inbound"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, compile_path
 
 from gateway.desk import Desk, accounts, campaigns, centre, exports, figures, language, messages, misheard, work
 from gateway.desk.ask import EVERYONE, Page, guarded, may
@@ -28,6 +28,7 @@ ROUTES: tuple[Page, ...] = (
     Page("/centre", "POST", centre.begin, COUNTER),
     Page("/centre/{talk}", "POST", centre.answer, COUNTER),
     Page("/centre/{talk}/{number}", "GET", centre.screen, COUNTER),
+    Page("/centre/{talk}/{ticket}/token", "GET", centre.token, COUNTER),
     Page("/misheard", "GET", misheard.misheard, EARS),
     Page("/misheard", "POST", misheard.add, EARS),
     Page("/misheard/leave", "POST", misheard.leave, EARS),
@@ -52,9 +53,20 @@ ROUTES: tuple[Page, ...] = (
 )
 
 
+_OPENS = [compile_path(f"/desk{page.path}")[0] for page in ROUTES if page.method == "GET"]
+
+
+def shown_at(url: str) -> str:
+    """The page behind an address: itself, or for where a form goes the nearest above that opens by itself. Never elsewhere."""
+    path = url.partition("?")[0]
+    while path and not any(opens.match(path) for opens in _OPENS):
+        url = path = path.rpartition("/")[0]
+    return url if path else "/desk/"
+
+
 def desk_routes(desk: Desk) -> list[BaseRoute]:
     """The table as routes, to be mounted at /desk behind its door (the files they load stand before it: front.py)."""
-    desk.pages.globals["may_open"] = may_open
+    desk.pages.globals.update(may_open=may_open, shown_at=shown_at)
     pages: list[BaseRoute] = [Route(page.path, guarded(page, desk), methods=[page.method]) for page in ROUTES]
     return pages
 

@@ -21,8 +21,8 @@ from gateway.store.cases import PAGE, Counts, Wanted
 NEW = timedelta(days=7)
 #: Sections named on the today page.
 SECTIONS = 30
-#: All but the last digits of a mobile or CA number: the audit cannot forget.
-LONG_NUMBER = re.compile(r"\d{5,}(?=\d{4})")
+#: What may stand between the digits of a number, and all but its last digits.
+BETWEEN_DIGITS, ALL_BUT_LAST = re.compile(r"(?<=\d)[\W_]+(?=\d)"), re.compile(r"\d+(?=\d{4})")
 #: What a list can show, in the order of its filter.
 SHOWS = ("", "late", "today", "waiting", "closed", "all")
 
@@ -90,12 +90,17 @@ def wanted(query: Mapping[str, str]) -> Wanted:
     )
 
 
+def without_numbers(words: str) -> str:
+    """What was searched as the audit may keep it, which cannot forget: of a number no more than its last digits."""
+    return ALL_BUT_LAST.sub("*", BETWEEN_DIGITS.sub("", words))
+
+
 def requests(ask: Ask) -> Response:
     """The list, by the filters and the search in its address; htmx asks for the rows alone."""
     desk, want = ask.desk, wanted(ask.query)
     rows = desk.cases.listed(want, sections_of(ask.staff), desk.clock(), desk.midnight())
-    if want.words:
-        desk.audit(ask.staff, "search", LONG_NUMBER.sub("*", want.words))
+    if want.words and not ask.part:  # what follows each key is no search yet
+        desk.audit(ask.staff, "search", without_numbers(want.words))
     if len(rows) == 1 and rows[0].ticket == want.words and not ask.part:
         return RedirectResponse(f"/desk/requests/{rows[0].ticket}", 303)
     filters = {"service": want.service, "state": want.state, "section": want.section, "show": want.show, "q": want.words}
@@ -158,6 +163,7 @@ def _request(
         is_field=FIELDS.__contains__,
         story=desk.cases.story(ticket),
         phones=desk.cases.phones(ticket),
+        is_reached=desk.casework.is_reached(ticket),
         conversation=desk.cases.conversation(ticket),
         messages=desk.cases.messages(ticket),
         seen=desk.cases.seen_by(ticket),

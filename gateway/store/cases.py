@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,10 @@ from messages.understand import fold
 PAGE, SHORT = 50, 8
 #: How many names a search takes in.
 MOST_NAMED = 200
+#: What people put between the digits of a number.
+BETWEEN = re.compile(r"[\s+().-]")
+#: The last character there is: what begins with a word stands before the word with it.
+LAST = "\U0010ffff"
 
 _encode = msgspec.json.Encoder().encode
 _details = msgspec.json.Decoder(dict[str, str]).decode
@@ -192,23 +197,25 @@ class Cases:
 
     def _named(self, words: str) -> tuple[str, tuple[object, ...]]:
         """What a search looks for: a ticket, a CA, the last digits of a phone, or a name in either script."""
-        digits = "".join(filter(str.isdigit, words))
-        digits = str.translate(digits, {0x0966 + n: 48 + n for n in range(10)})
-        if digits and len(digits) >= len(words.strip(" +-")) - 2:
+        digits = "".join(filter(str.isdecimal, words)).translate({0x0966 + n: 48 + n for n in range(10)})
+        if digits and len(digits) >= len(BETWEEN.sub("", words)) - 2:
             tail = digits[-TAIL:]
             if len(digits) < TAIL:
                 return "r.tail like ?", (f"%{digits}",)
             # each by its own index: of one condition with `or`, PostgreSQL would make a walk through all requests
-            found = """select ticket from request where ticket = ? union select ticket from request where account = ? and account <> ''
-                       union select ticket from request where tail = ? and phone like ?
-                       union select ticket from report where phone = ?"""
-            return f"r.ticket in ({found})", (digits, digits, tail, f"%{digits[-10:]}", f"+91{digits[-10:]}")
+            # (a CA as somebody half remembers it: its beginning, or without its leading zero)
+            half = self.store.database.search(digits, MOST_NAMED) if len(digits) > TAIL else []
+            accounts = [digits, f"0{digits}", *half]
+            found = f"""select ticket from request where ticket = ?
+                        union select ticket from request where account in ({", ".join("?" * len(accounts))}) and account <> ''
+                        union select ticket from request where tail = ? and phone like ?
+                        union select ticket from report where phone = ?"""
+            return f"r.ticket in ({found})", (digits, *accounts, tail, f"%{digits[-10:]}", f"+91{digits[-10:]}")
         accounts = self.store.database.search(words, MOST_NAMED)
         tickets: set[str] | None = None
         for word in filter(None, map(fold, words.split())):
             sql = "select ticket from applicant where word >= ? and word < ? limit ?"
-            after = word[:-1] + chr(ord(word[-1]) + 1)
-            having = {row[0] for row in self._rows(sql, (word, after, 10 * MOST_NAMED))}
+            having = {row[0] for row in self._rows(sql, (word, word + LAST, 10 * MOST_NAMED))}
             tickets = having if tickets is None else tickets & having
         named = set(sorted(tickets or ())[:MOST_NAMED])
         if accounts:
@@ -224,6 +231,13 @@ class Cases:
         """The sections by code."""
         rows = self._rows("select code, name_deva, name_latin from section order by code")
         return {code: Name(deva, latin) for code, deva, latin in rows}
+
+    def no_sections(self, codes: Sequence[str]) -> list[str]:
+        """Those of the codes that are no section's, neither by its name nor of any consumer; none while there is no consumer."""
+        if not self._rows("select 1 from consumer limit 1"):
+            return []
+        sql = "select 1 from section where code = ? union all select 1 from consumer where section = ? limit 1"
+        return [code for code in codes if not self._rows(sql, (code, code))]
 
     # --- one request ------------------------------------------------------------------------------------------------
 
@@ -241,6 +255,11 @@ class Cases:
         """Who of the staff took the last step in it."""
         rows = self._rows("select who from event where ticket = ? and what like 'step:%' order by at desc limit 1", (ticket,))
         return rows[0][0] if rows else ""
+
+    def took(self, ticket: str, what: str, who: str, since: datetime) -> bool:
+        """Whether the last line of its story is this one, by this person, no longer ago than that."""
+        rows = self._rows("select what, who, at from event where ticket = ? order by at desc limit 1", (ticket,))
+        return bool(rows) and tuple(rows[0][:2]) == (what, who) and rows[0][2] >= millis(since)
 
     def story(self, ticket: str) -> list[Event]:
         """Everything that happened to it, oldest first."""
@@ -330,6 +349,12 @@ class Cases:
     def filed_by(self, inbounds: Sequence[str]) -> Sequence[Row]:
         """The requests that these inbounds filed."""
         return list(map(_row, self.store.database.rows_in(_ROW + "r.inbound in (?*)", inbounds)))
+
+    def is_filed_at(self, talk: str, ticket: str, who: str) -> bool:
+        """Whether a request was filed in a talk that this clerk led."""
+        sql = """select 1 from counter c join request r on r.phone = c.phone and r.inbound like 'centre-' || c.talk || '/%'
+                 where c.talk = ? and c.who = ? and r.ticket = ?"""
+        return bool(self._rows(sql, (talk, who, ticket)))
 
     # --- a step -----------------------------------------------------------------------------------------------------
 

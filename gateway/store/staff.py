@@ -86,6 +86,10 @@ class StaffBook:
         """When an account that is there was last changed."""
         return moment(self._rows("select changed from staff where name = ?", (name,))[0][0])
 
+    def versions(self) -> dict[str, str]:
+        """What says of each account whether it was changed since a page showed it."""
+        return {name: str(changed) for name, changed in self._rows("select name, changed from staff")}
+
     def spend_code(self, name: str, step: int) -> bool:
         """Mark a second factor's time step as used; False if it, or a later one, was used before."""
         return self._run("update staff set totp_step = ? where name = ? and totp_step < ?", (step, name, step)) == 1

@@ -1,6 +1,15 @@
 // Keys for the desk: / find, 1-8 pages, j and k rows, s steps, n note, ? the list of keys. Everything works without them.
 "use strict";
 document.querySelector("[data-print]")?.addEventListener("click", () => print());
+// A second click while the first is under way sends nothing more; a page gone back to may send again, and so may a download.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => delete form.dataset.sent, 3000);
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) {
     if (event.key === "Escape") event.target.blur();
