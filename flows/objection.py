@@ -57,6 +57,7 @@ class Objection(Flow):
         ("start",    "enter", "act",       "says_not_mine"),
         ("start",    "enter", "which",     "is_about_a_bill",  "keep"),
         ("start",    "enter", "act"),
+        ("pick",     "told",  "which",     "is_about_a_bill"),
         ("pick",     "told",  "act"),
         ("pick",     "none",  "nothing"),
         ("sure",     "yes",   "act"),
@@ -183,7 +184,9 @@ class Objection(Flow):
 
     def pick_items(self) -> tuple[Option, ...]:
         """Each by kind and account."""
-        return tuple(Option("told", t.key, {"told": f"told_{t.kind}", "account": t.account}) for t in self.told)
+        return tuple(
+            Option("told", t.key, {"told": "told_bill" if t.billed else f"told_{t.kind}", "account": t.account}) for t in self.told
+        )
 
     def sure_args(self) -> Args:
         """The request that is to be cancelled."""

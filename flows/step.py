@@ -5,6 +5,7 @@ Back, more, home, a bad answer, keywords, type-ahead, resuming and expiry live h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -57,7 +58,7 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
         return _missed(conversation, facts)
     before = conversation.place
     if facts.channel == "sms":
-        said = [_without_mobile(one, facts) for one in said]
+        said = _without_mobiles(said, facts)
     said, conversation, facts = _with_what_waits(conversation, said, facts)
     if dialled or not said:
         turn = _dial(conversation, () if lost else said, facts)
@@ -68,7 +69,9 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     effects: list[Effect] = []
     for index, one in enumerate(said):
         if one.intent and index + 1 < len(said) and said[index + 1].number and one.intent in _own_words(turn.conversation.place):
-            continue  # the number that follows is the answer
+            if index + 2 == len(said):
+                continue  # the number that follows is the answer
+            one = replace(one, intent="")  # of several it is not known which is
         after = _hear(turn.conversation, one, facts)
         if index and after.conversation.tries:
             if not one.number:
@@ -96,11 +99,16 @@ def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dial
     return Turn(turn.conversation, turn.text, tuple(effects))
 
 
-def _without_mobile(said: Said, facts: Facts) -> Said:
-    """A mobile number in a sentence is a way to call back and nobody's account."""
-    if not said.account or said.number or said.numbers or said.account in facts.known:
+def _without_mobiles(said: Sequence[Said], facts: Facts) -> Sequence[Said]:
+    """What was said without mobile numbers in a sentence: a way to call back, and nobody's account. A number that stands alone
+    behind a keyword is an account, however it looks: a wrong one is to be counted as a guess."""
+    if not said:
         return said
-    return replace(said, account="") if mobile_number(said.account, facts.policy) else said
+    first, *behind = said
+    in_words = first.account and not first.number and not first.numbers and re.search(r"[^\W\d_]", first.words or first.raw)
+    if in_words and first.account not in facts.known and mobile_number(first.account, facts.policy):
+        first = replace(first, account="")
+    return [first, *(one for one in behind if not mobile_number(one.number, facts.policy))]
 
 
 def _asks_whose(place: Place) -> bool:
@@ -206,7 +214,9 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     """Take in one input."""
     if said.number == "9" and conversation.page + 1 < len(conversation.pages):
         return Turn(replace(conversation, page=conversation.page + 1, tries=0), None)
-    if not conversation.lang and (said.intent or not conversation.place.screen):
+    if not conversation.lang and (said.intent or not conversation.place.screen or _is_past_welcome(conversation, said, facts)):
+        if conversation.place.flow == "welcome":
+            conversation = _forget(conversation)
         conversation = replace(conversation, lang=said.register or "hi-Latn", ahead=())
         turn = _hear(conversation, said, facts)
         welcome = Tell(Text("sms", "welcome"), phone=conversation.phone)
@@ -227,7 +237,9 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     if chosen is None or _means_another(said, place):
         if said.intent in INTENTS and said.intent not in screen.own:
             return _keyword(conversation, said, facts)
-        else_meant = said.guesses or said.answers & LANGUAGES or (screen.tells and not said.number)
+        if _names_a_language(said) and place.flow != "welcome":
+            return _speak(conversation, said, facts)
+        else_meant = said.guesses or (screen.tells and not said.number)
         if else_meant and facts.channel == "sms" and not is_unfinished(place):
             return _unasked(_forget(conversation), said, facts)  # what they came for is told: this begins something new
         if screen.reader is None:
@@ -242,6 +254,21 @@ def _hear(conversation: Conversation, said: Said, facts: Facts) -> Turn:
     walk.answers[screen.field or place.screen] = value or answer
     walk.take(answer)
     return _arrive(walk, came_from=place.screen)
+
+
+def _is_past_welcome(conversation: Conversation, said: Said, facts: Facts) -> bool:
+    """Whether a phone that hung up on the question for its language now writes about something else."""
+    return facts.channel == "sms" and conversation.place.flow == "welcome" and _chosen(conversation, said) is None
+
+
+def _names_a_language(said: Said) -> bool:
+    """Whether one language is named, and no more than that is said."""
+    return not said.number and len(said.answers & LANGUAGES) == 1
+
+
+def _speak(conversation: Conversation, said: Said, facts: Facts) -> Turn:
+    """Take the language that was named; a question that is open is asked in it."""
+    return _hear(_keyword(conversation, replace(said, intent="LANG"), facts).conversation, said, facts)
 
 
 def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
@@ -274,6 +301,8 @@ def _reply(conversation: Conversation, said: Said, facts: Facts) -> Turn | None:
 def _chosen(conversation: Conversation, said: Said) -> tuple[str, str] | None:
     """The option shown under this number, or the only one these words stand for."""
     shown = conversation.shown
+    if said.account:
+        return ("account", said.account) if ("account", said.account) in shown else None
     if said.number:
         choice = said.number.lstrip("0") if len(said.number) <= LONGEST_OPTION else ""
         index = INDEX.get(choice, len(shown))
@@ -327,8 +356,8 @@ def _unasked(conversation: Conversation, said: Said, facts: Facts) -> Turn:
         return _keyword(conversation, replace(said, intent="NOTDONE"), facts)  # the bare NAHI our own message asked for
     if said.number:
         return _enter(_forget(conversation), HOME, facts, said)
-    if said.answers & LANGUAGES:
-        return _hear(_keyword(conversation, replace(said, intent="LANG"), facts).conversation, said, facts)
+    if _names_a_language(said):
+        return _speak(conversation, said, facts)
     conversation = replace(conversation, tries=conversation.tries + 1)
     if not said.guesses:
         return _enter(conversation, Place("menu", "unknown"), facts, said)
@@ -390,6 +419,8 @@ def _arrive(walk: Flow, came_from: str = "") -> Turn:
         walk.trail = trail[: trail.index(walk.state)] if walk.state in trail else (*trail, came_from)
         if walk.state == came_from:
             walk.trail = trail
+        if "account" not in walk.answers:  # nobody is left who could be asked about
+            walk.trail = tuple(screen for screen in walk.trail if screen != "whose")
     return _show(walk)
 
 

@@ -33,6 +33,10 @@ _LOOKALIKES = str.maketrans("OolI", "0011")
 #: O for 0 and l or I for 1, beside a digit and beside no other letter.
 _LOOKALIKE = re.compile(r"(?<=[0-9])[OolI]+(?=[0-9]|\b)|\b[OolI]+(?=[0-9])")
 _LETTERLIKE = re.compile(r"[OolI]")
+#: 4,400 and 1,24,000 as bills print them.
+_GROUPED = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}(?![0-9,])")
+#: The number that stands before an option as it is printed.
+_NUMBERED = re.compile(r"\W*[0-9\u0966-\u096f]{1,2}(?:\s|[.):=-])+(?=\D)")
 _ENDS = " \t\r\n()[].,;:!?\"'\u0964\u0965"
 _WHOLE_NUMBER = re.compile(r"[0-9]+(?:[ -]+[0-9]+)*")
 
@@ -70,6 +74,7 @@ def _with_ascii_digits(text: str) -> str:
     """The same text, character for character, with ASCII digits and no letters standing in for digits."""
     if not text.isascii():
         text = text.translate(_DIGITS)
+    text = _GROUPED.sub(lambda found: found.group().replace(",", ""), text)
     if _LETTERLIKE.search(text):
         text = _LOOKALIKE.sub(lambda found: found.group().translate(_LOOKALIKES), text)
     return text
@@ -201,7 +206,7 @@ def _words_and_numbers(
     numbers: list[tuple[int, str]] = []
     for token in _TOKEN.finditer(plain):
         text, start = token.group(), token.start()
-        if token.lastgroup == "word":
+        if token.lastgroup == "word" and any(c.isalpha() for c in text):
             key = fold(text)
             words.append(_Word(same.get(key, key), text.casefold(), start, token.end()))
         elif token.lastgroup == "number":
@@ -249,6 +254,8 @@ def _labels() -> dict[str, list[str]]:
 #: measured, facts/text.md section 5.
 NEAR, BEHIND, OFFERED = 75, 5, 3
 _WORD_LEAST, _FREE_LEAST = 3, 5
+#: A longer number is no choice from a list.
+LONGEST_CHOICE = 2
 
 
 class Ear:
@@ -283,6 +290,7 @@ class Ear:
         self._fillers = frozenset(map(fold, rules["fillers"]))
         self._denials = frozenset(map(fold, rules["denials"]))
         self._little = self._fillers | self._denials
+        self._possessive = frozenset(map(fold, rules["possessive"]))
         self._units = frozenset(map(fold, rules["units"]))
         self._known = self._fillers | self._units
         self._alone = frozenset(map(fold, rules["alone"]))
@@ -292,6 +300,7 @@ class Ear:
         self._intents = self._fold_intents(table["intents"], aliases)
         self._answers = self._fold_answers(table["answers"])
         self._labels = self._fold_answers(_labels())
+        self._introductions = frozenset(map(self._key, rules["introductions"]))
         self._longest = max(len(key.split()) for key in (*self._intents, *self._answers, *self._ordinary))
         self._near = [key for key in self._intents if len(key) >= _WORD_LEAST]
         self._english, self._hindi = self._registers(table)
@@ -369,8 +378,10 @@ class Ear:
     def message(self, text: str) -> tuple[Said, ...]:
         """An SMS: what it says first, then each answer and number written behind, in their order (never empty). Who types an
         option as it is printed means it, whatever else its words might stand for."""
-        first, *behind = self._message(text)
         words, numbers = _words_and_numbers(text, self._account, self._same)
+        if (found := _NUMBERED.match(text)) and len(numbers) == 1 and " ".join(w.key for w in words) in self._labels:
+            text, numbers = text[found.end() :], []
+        first, *behind = self._message(text)
         printed = self._labels.get(" ".join(word.key for word in words)) if words and not numbers else None
         return (replace(first, answers=first.answers | printed) if printed else first, *behind)
 
@@ -412,7 +423,8 @@ class Ear:
         )
         urgent = next((hit for hit in hits if hit.intent in self._urgent), None)
         if urgent and not (main and self._speaks_of(main, urgent)):
-            return (replace(said, intent=urgent.intent, answers=urgent.answers),)
+            answers = urgent.answers - self._only_alone | self._whole(words, little_words=True)
+            return (replace(said, intent=urgent.intent, answers=answers),)
         answers = self._whole(words, little_words=main is None)
         shaped = self._shape(said, [number for _, number in numbers])
         if "no" in answers and shaped.ticket and (main is None or main.intent == "NOTDONE"):
@@ -423,7 +435,7 @@ class Ear:
             if not answers and not self._denied(words, hits):
                 answers = frozenset(name for hit in hits for name in hit.answers) - self._only_alone
             return (replace(shaped, answers=answers, guesses=self._guess(words, hits, answered=bool(answers))),)
-        rivals = self._rivals(main, hits)
+        rivals = self._rivals(main, hits, words)
         if rivals or not self._certain(main, words, hits, bool(numbers)):
             offered = () if main.intent in self._exact and self._denied(words, hits) else (main.intent, *rivals)[:OFFERED]
             return (replace(shaped, answers=answers, guesses=offered, words=self._behind(said.raw, words[main.after - 1].end)),)
@@ -462,6 +474,8 @@ class Ear:
 
     def _may_stand(self, key: str, words: Sequence[_Word]) -> bool:
         """Whether a single word counts here: short ones and greetings only alone."""
+        if self._intents.get(key) in self._urgent:
+            return True
         return (len(key) > 2 and key not in self._alone) or all(word.key == key or word.key in self._fillers for word in words)
 
     def _whole(self, words: Sequence[_Word], *, little_words: bool) -> frozenset[str]:
@@ -488,10 +502,12 @@ class Ear:
         telling = [hit for hit in hits if hit.intent or hit.answers - self._only_alone]
         return any(word.key in self._denials for _, word in self._rest(words, telling))
 
-    def _rivals(self, main: _Hit, hits: Sequence[_Hit]) -> tuple[str, ...]:
+    def _rivals(self, main: _Hit, hits: Sequence[_Hit], words: Sequence[_Word]) -> tuple[str, ...]:
         """Other intents in the message that are no answer to the main one's questions."""
         if main.intent in self._free:
-            return ()
+            mine = " ".join(word.key for word in words[main.first : main.after]) in self._introductions
+            aside = self._free | self._yields | self._urgent
+            return _distinct(hit.intent for hit in hits if mine and hit.intent and hit.intent not in aside)
         topic = self._topics.get(main.intent, frozenset())
         others = (hit.intent for hit in hits if hit.intent not in ("", main.intent) and not hit.answers & topic)
         return _distinct(intent for intent in others if intent not in self._yields)
@@ -511,7 +527,8 @@ class Ear:
         self, said: Said, main: _Hit, words: Sequence[_Word], hits: Sequence[_Hit], numbers: Sequence[tuple[int, str]]
     ) -> tuple[Said, ...]:
         """A name, an address, or both in one message, each up to where the other begins."""
-        other = next((hit for hit in hits if hit.first >= main.after and hit.intent in self._free - {main.intent}), None)
+        others = (hit for hit in hits if hit.first >= main.after and hit.intent in self._free - {main.intent})
+        other = next((hit for hit in others if words[hit.first - 1].key not in self._possessive), None)  # pita ka naam
         if other is None:
             return (self._free_text(said, main, words, numbers),)
         end = words[other.first].start
@@ -569,8 +586,10 @@ class Ear:
 
     def _counts(self, start: int, number: str, words: Sequence[_Word]) -> bool:
         """Whether a number is no choice but counts what stands behind it (2 din, 1 june), or is a nought: one of a sentence."""
+        if number == "0" or len(number) > LONGEST_CHOICE:
+            return number == "0"
         after = next((word for word in words if word.start > start), None)
-        return number == "0" or (after is not None and after.start - start <= len(number) + 1 and after.key in self._counted)
+        return after is not None and after.start - start <= len(number) + 1 and after.key in self._counted
 
     @staticmethod
     def _behind(raw: str, end: int) -> str:

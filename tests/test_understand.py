@@ -104,6 +104,11 @@ def test_a_command(ear: Ear, text: str, understood: list[str]) -> None:
         ("meter se chingari nikal rahi hai", "DANGER <sparks>"),
         ("transformer se chingari", "TRANS <sparks> words=se chingari"),
         ("PATA Aag Mohalla", "ADDRESS words=Aag Mohalla"),
+        ("meter me aag lag gya", "DANGER <sparks>"),
+        ("NAYA fire station ke paas dukan", "?NEW words=fire station ke paas dukan"),
+        # Letters begin with a name; another's name in an address is part of it.
+        ("mera naam Ramesh hai meter band hai", "?NAME|METER words=Ramesh hai meter band hai"),
+        ("PATA Simri, pita ka naam Shyam Lal", "ADDRESS words=Simri, pita ka naam Shyam Lal"),
         # What a small number counts is no choice from a list.
         ("meter 2 mahine se band hai", "METER words=2 mahine se band hai"),
         ("mera bijli bill 0 kyon aaya", "BILL words=0 kyon aaya"),
@@ -179,7 +184,7 @@ def test_stop_inside_a_message_is_no_stop(ear: Ear, text: str) -> None:
         ("दुकान", {"shop"}),
         ("kheti", {"farm"}),
         ("udyog", {"industry"}),
-        ("gaon", {"village"}),
+        ("gaon", {"village", "area"}),
         ("शहर", {"town"}),
         ("bantwara", {"partition"}),
         ("मालिक की मृत्यु", {"died"}),
@@ -209,6 +214,16 @@ def test_stop_inside_a_message_is_no_stop(ear: Ear, text: str) -> None:
 )
 def test_an_answer_in_words(ear: Ear, text: str, options: set[str]) -> None:
     assert ear.message(text)[0].answers == options
+
+
+def test_an_option_may_be_typed_with_its_number(ear: Ear) -> None:
+    assert brief(ear.message("5 Fail transformer")[0]) == "TRANS <transformer>"
+    assert ear.message("1) बंद है")[0].answers >= {"stopped"}
+
+
+def test_every_intent_can_be_offered(ear: Ear) -> None:
+    for catalogue in Voice(Settings.model_construct().house()).catalogues.values():
+        assert all(catalogue.word(f"keyword_{intent}") for intent in ear.intents)
 
 
 def test_an_option_as_it_is_printed_is_that_option(ear: Ear) -> None:
