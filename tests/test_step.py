@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -40,7 +41,7 @@ from flows.transformer import asset_of
 from flows.verhoeff import with_check_digit
 from gateway.settings import Settings
 from messages import Limits, Voice
-from messages.understand import Ear
+from messages.understand import KEYWORDS, Ear
 from tests.town import BEGIN
 
 SETTINGS = Settings.model_construct()
@@ -459,6 +460,12 @@ WORDS = st.sampled_from(
      "NIJTA", "MENU", "PATA", "haan", "nahi", "na", "ok", "bill", "100000001", "100000009", "999999999", "802101", "0001",
      "4300", "band", "jala", "हाँ", "नहीं", "मीटर", "बिल", "2345", "1", "2", "3", "नया", "कनेक्शन", "light", "hai")
 )  # fmt: skip
+LISTED = tomllib.loads(KEYWORDS.read_text(encoding="utf-8"))
+PHRASES = st.sampled_from(sorted(
+    {phrase for lists in LISTED["intents"].values() for phrases in lists.values() for phrase in phrases}
+    | {phrase for phrases in LISTED["answers"].values() for phrase in phrases}
+    | {"4,400", "3", "9876543210", "100000001", "802101", "ka", "hai"}
+))  # fmt: skip
 KEYS = st.one_of(
     st.sampled_from([*"0123456789", "10", "99", "000", "0001", "802101", "100000001", "100000009", "1240", "4300"]),
     st.text("0123456789*# ", max_size=13),
@@ -488,6 +495,10 @@ class Anybody(RuleBasedStateMachine):
     @rule(words=st.lists(WORDS, max_size=4).map(" ".join))
     def text(self, words: str) -> None:
         self.did(lambda: self.phone.text(words))
+
+    @rule(phrases=st.lists(PHRASES, min_size=1, max_size=3).map(" ".join))
+    def text_phrases(self, phrases: str) -> None:
+        self.did(lambda: self.phone.text(phrases))
 
     @rule(words=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
     def text_anything(self, words: str) -> None:
