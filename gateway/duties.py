@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import TypeVar
 
 from gateway.audit import Audit, cut
@@ -22,6 +23,8 @@ from gateway.store.sql import millis
 GROUP, REST = 500, 0.5
 #: Rows looked at in one transaction.
 PASSED = 2000
+#: What belongs together and does not go at once, by its settings; and how much older an inbound may be than what came of it.
+PARTED, LATE = ("keep_ussd_days", "keep_text_days", "keep_log_days", "keep_request_days"), timedelta(days=1)
 
 Place = TypeVar("Place")
 
@@ -42,6 +45,8 @@ class Keeper:
     def purge(self, now: datetime) -> dict[str, int]:
         """Everything that is too old; how many rows of each kind went or were blanked."""
         gone: Counter[str] = Counter()
+        with self._store.write():
+            self._duties.erased_until(max(map(self._before, PARTED, repeat(now))) + LATE)
         ages = Ages(*(millis(self._before(f"keep_{what}_days", now)) for what in ("ussd", "text", "log")))
         inbound, outbox = self._duties.age_inbound, self._duties.age_outbox
         gone["received"] = self._through(("", ""), lambda after: inbound(after, ages, self._alias, PASSED))

@@ -6,17 +6,24 @@ import os
 import random
 import sqlite3
 import threading
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from flows.records import Text
+from gateway.app import Gateway
 from gateway.backup import backup_command, restore, restore_command
 from gateway.check import check
+from gateway.duties import Keeper
 from gateway.hop import Hop, now_utc
+from gateway.records import Inbound
+from gateway.staff import Staff
 from gateway.store import open_store
 from tests import town
+from tests.conftest import BOTH_STORES, Clock
 from tests.postgres import Server
 from tests.talking import PHONES, conversations, open_gateway
 
@@ -124,6 +131,41 @@ def test_restore_refuses_what_is_broken(url: str, tmp_path: Path) -> None:
             restore(url, tmp_path / f"{name}.db", replace=True)
     assert check(open_store(url), now_utc()) == []
     assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize("days", [0, 31, 91, 366])
+@BOTH_STORES
+def test_what_data_protection_erased_is_no_fault(
+    gateway: Gateway, clock: Clock, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Daily purges for so long (0: two people are forgotten): the check finds nothing, and a backup can be put back."""
+    store, keeper = gateway.store, Keeper(gateway.store, gateway.settings)
+    talk(gateway.hop, 60)
+    for day in (1, 2):  # the same reminder to the same phone, once a month
+        store.enqueue(
+            gateway.pen.compose(Text("sms", "welcome"), PHONES[2], now=clock.now - timedelta(day), inbound="campaign/1")
+        )
+    store.database.run("update outbox set state = 'delivered', attempts = 1, worker = 'w', tried = 1")
+    store.database.run("update request set open = 0, state = 'done', stopped = 1 where open = 1")
+    if not days:
+        for phone in PHONES[1:3]:
+            keeper.forget(phone, Staff("asha", "centre"), "asked", clock())
+    for day in range(1, days + 1):
+        clock.wait(timedelta(days=1))
+        if day in (7, 30, 90, 365):  # somebody who goes on, by SMS
+            gateway.hop.serve([Inbound(f"later-{day}", "phone", PHONES[1], "sms", "BILL", clock())])
+        if days - day < 3:
+            keeper.purge(clock())
+    assert check(store, clock()) == []
+
+    if store.database.name == "postgres":
+        server: Server = request.getfixturevalue("postgres")
+        monkeypatch.setenv("PATH", f"{server.programs}:{os.environ['PATH']}")
+        store.database.backup(tmp_path / "copy")
+        restore(server.database("anew"), tmp_path / "copy", replace=False)
+    else:
+        store.database.backup(tmp_path / "copy")
+        restore(f"sqlite:///{tmp_path}/anew.db", tmp_path / "copy", replace=False)
 
 
 def test_on_postgresql(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,12 @@ class Duties:
 
     # --- erasing by age ---------------------------------------------------------------------------------------------
 
+    def erased_until(self, before: datetime) -> None:
+        """Write down that rows older than this may have lost what they belong to: `gateway check` leaves them alone."""
+        sql = """insert into upkeep values ('purged', ?) on conflict (name) do update set at = excluded.at
+                 where upkeep.at < excluded.at"""
+        self._run(sql, (millis(before),))
+
     def delete(self, old: Old, before: datetime, limit: int) -> int:
         """Delete some of the rows that are older."""
         found = self._rows(f"select {old.key} from {old.table} where {old.where} limit ?", (millis(before), limit))
