@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 from itertools import islice
@@ -112,6 +114,33 @@ def test_restore_refuses_while_the_gateway_runs(url: str, tmp_path: Path) -> Non
         restore(url, tmp_path / "copy.db", replace=True)
     assert running.count("consumer") == len(town.CONSUMERS)
     assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize("damage", ["gone", "header", "zeros"])
+def test_a_dead_database_and_its_journal_are_put_aside(url: str, tmp_path: Path, damage: str) -> None:
+    """The gateway was killed and its file is damaged, or was moved away already: what its WAL holds is not played into the backup."""
+    backed_up, file = open_store(url), tmp_path / "town.db"
+    backed_up.database.backup(tmp_path / "copy.db")
+    backed_up.close()
+    written = "from gateway.store import open_store; import os, sys; s = open_store(sys.argv[1]); c = s.database.connection; "
+    written += "c.execute('delete from consumer'); c.execute('delete from link'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", written, url], check=True)
+    left = (tmp_path / "town.db-wal").read_bytes()
+    assert left
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes((b"no database " if damage == "header" else bytes(12)) * 1000)
+
+    ran = CliRunner().invoke(restore_command(lambda: url), [str(tmp_path / "copy.db"), "--replace"])
+    assert ran.exit_code == 0, ran.output
+    (wal,) = tmp_path.glob("town.db.before-*-wal")
+    assert wal.read_bytes() == left, "for whoever wants to look into it"
+    assert str(wal).removesuffix("" if damage == "gone" else "-wal") in ran.output
+    restored = open_store(url)
+    assert restored.count("consumer") == len(town.CONSUMERS)
+    assert check(restored, town.BEGIN) == []
+    restored.close()
 
 
 def test_restore_refuses_what_is_broken(url: str, tmp_path: Path) -> None:
