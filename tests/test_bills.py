@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from flows.records import Conversation, Name, Place, Take
+from flows.records import Conversation, Name, Place, Take, Unlink
 from gateway.api import new_key
 from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
@@ -267,6 +267,45 @@ def test_pause_resume_stop(gateway: Gateway, office: Office, clock: Clock) -> No
     assert sent(gateway) == []
     assert (office.all()[0].state, office.all()[0].cleared) == ("stopped", 7)
     assert not office.resume(id_)
+
+
+@BOTH_STORES
+def test_pause_and_stop_hold_what_is_in_the_outbox_already(gateway: Gateway, office: Office, clock: Clock) -> None:
+    """Also of a campaign that is done, since all of it is in the outbox; what is on its way and what may have gone out stays."""
+    database = gateway.store.database
+    clock.wait(JUNE_4)
+    other = office.start(Selection("notice"), "asha", clock())
+    id_ = office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    assert [(one.id, one.state, one.sent) for one in office.all()] == [(id_, "done", 7), (other, "done", 0)]
+    for place, change in enumerate(("state = 'sending'", "unsure = 1, attempts = 1", "state = 'stopped'")):
+        database.run(f"update outbox set {change} where id = (select min(id) + {place} from outbox)")
+
+    assert not office.pause(other), "nothing of it is left to hold"
+    assert office.pause(id_)
+    assert database.rows("select state from outbox order by id") == [("sending",), ("unknown",)]
+    assert (office.all()[0].state, office.all()[0].waiting, office.all()[0].sent) == ("paused", 5, 2)
+    assert office.resume(id_)
+    work(office, clock)
+    assert database.rows("select count(*), count(distinct phone) from outbox") == [(7, 6)], "nobody twice and nobody left out"
+    assert office.stop(id_, clock())
+    assert database.rows("select count(*) from outbox where state = 'waiting'") == [(0,)]
+    assert (office.all()[0].state, office.all()[0].cleared, office.all()[0].sent) == ("stopped", 5, 2)
+    work(office, clock)
+    assert database.rows("select count(*) from outbox") == [(2,)]
+
+
+@BOTH_STORES
+def test_a_phone_that_is_unlinked_is_not_reminded(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    sql = "select count(*) from outbox where state = 'waiting' and phone = ?"
+    assert gateway.store.database.rows(sql, (town.PHONES["two"],)) == [(2,)]
+    hop = Inbound("x", "phone", town.PHONES["one"], "sms", "GALAT", clock())
+    with gateway.store.write():
+        gateway.store.keep_effect(Unlink("100000002", town.PHONES["two"]), hop, clock())
+    assert gateway.store.database.rows(sql, (town.PHONES["two"],)) == [(1,)], "its other account is still reminded"
 
 
 def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Office, clock: Clock) -> None:

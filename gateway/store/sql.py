@@ -382,6 +382,9 @@ class Store:
                 self.phone_event(phone, now, "linked", account)
             case Unlink(account, other):
                 self._run("delete from link where account = ? and phone = ?", (account, other))
+                sql = """update outbox set state = 'dropped', note = 'unlinked meanwhile', settled = ?
+                         where phone = ? and inbound = ? and state in ('waiting', 'stopped')"""
+                self._run(sql, (at, other, campaign_of(account)))
                 self.phone_event(other, now, "unlinked", account)
             case Guess():
                 day = now.date().isoformat()
