@@ -19,8 +19,9 @@ def restore(url: str, path: Path, *, replace: bool) -> Path | None:
     """Let a backup take the place of the database at `url`; where the one that was there is kept, if there was one.
     PostgreSQL wants an empty database to fill.
 
-    Raises ValueError, and nothing is changed, when the file is no backup of ours, when `gateway check` finds a fault in it,
-    or when the database is in use; FileExistsError when there is one and `replace` does not say that it may be put aside.
+    Raises ValueError when the file is no backup of ours, when `gateway check` finds a fault in it, or when the database is in
+    use; FileExistsError when there is one and `replace` does not say that it may be put aside. A file is then as it was; on
+    PostgreSQL what was looked at stays in the database that was empty, for it is looked at where it is to be.
     """
     database = connect(url)
     if not isinstance(database, SQLite):
@@ -28,7 +29,8 @@ def restore(url: str, path: Path, *, replace: bool) -> Path | None:
 
         assert isinstance(database, PostgreSQL)
         database.take_in(path)
-        _checked(Store(database), path)
+        with database.unhurried():
+            _checked(Store(database), path)
         return None
     staged = database.stage(path)
     try:

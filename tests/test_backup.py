@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from gateway.duties import Keeper
 from gateway.hop import Hop, now_utc
 from gateway.records import Inbound
 from gateway.staff import Staff
-from gateway.store import open_store
+from gateway.store import Store, open_store
+from gateway.store.postgres import PostgreSQL
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
 from tests.postgres import Server
@@ -203,6 +204,19 @@ def test_on_postgresql(postgres: Server, tmp_path: Path, monkeypatch: pytest.Mon
     town.build(gateway.store)
     talk(gateway.hop, 20)
     hops = gateway.store.count("inbound")
+    assert isinstance(gateway.store.database, PostgreSQL)
+    have = gateway.store.database._have
+
+    def interrupted(*command: str) -> None:
+        have(*command)
+        assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [("copy.dump.part", 0o600)]
+        raise OSError("the cable was pulled")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(gateway.store.database, "_have", interrupted)
+        with pytest.raises(OSError, match="the cable was pulled"):
+            gateway.store.database.backup(tmp_path / "copy.dump")
+    assert not list(tmp_path.iterdir()), "a broken backup never has the name of a whole one"
     gateway.store.database.backup(tmp_path / "copy.dump")
     assert (tmp_path / "copy.dump").stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError, match="the database is not empty"):
@@ -213,3 +227,18 @@ def test_on_postgresql(postgres: Server, tmp_path: Path, monkeypatch: pytest.Mon
     restored = open_store(postgres.url("anew"))
     assert restored.count("inbound") == hops
     restored.close()
+
+
+def test_a_large_town_on_postgresql_may_take_its_time(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{postgres.programs}:{os.environ['PATH']}")
+    monkeypatch.setattr("gateway.store.postgres.DEADLINE_SECONDS", 0.4)
+    store = open_store(postgres.database("kept", template="ready"))
+    store.database.backup(tmp_path / "copy.dump")
+    store.close()
+
+    def slow_check(store: Store, now: datetime) -> list[str]:
+        store.database.rows("select pg_sleep(0.8)")
+        return check(store, now)
+
+    monkeypatch.setattr("gateway.backup.check", slow_check)
+    assert restore(postgres.database("anew"), tmp_path / "copy.dump", replace=False) is None

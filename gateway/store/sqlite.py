@@ -17,6 +17,8 @@ from typing import Any
 
 import sqlite_utils
 
+from gateway.store.files import make_durable, whole
+
 #: How long a writer waits for another process's transaction.
 BUSY_SECONDS = 10
 
@@ -178,20 +180,13 @@ class SQLite:
     def backup(self, path: Path) -> None:
         """Copy the database as of now to `path` while it is in use. One step, because a copy in several begins anew at every
         commit in between; writers go on, only the WAL cannot be emptied for that long. Raises FileExistsError."""
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; name another file")
-        part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)
-        copy = sqlite3.connect(part)
-        try:
-            self.connection.backup(copy)
-            copy.execute("pragma journal_mode=delete")  # one file, which can be moved about
-        finally:
-            copy.close()
-        os.chmod(part, 0o600)
-        _make_durable(part)
-        part.rename(path)
-        _make_durable(path.parent)
+        with whole(path) as part:
+            copy = sqlite3.connect(part)
+            try:
+                self.connection.backup(copy)
+                copy.execute("pragma journal_mode=delete")  # one file, which can be moved about
+            finally:
+                copy.close()
 
     def stage(self, path: Path) -> SQLite:
         """A backup as a database of its own beside this one: what is to be looked at before it takes this one's place."""
@@ -212,10 +207,10 @@ class SQLite:
                 raise FileExistsError(f"{target} exists; `--replace` puts it aside first")
             _empty_wal(target)
         _empty_wal(Path(staged.path))
-        _make_durable(Path(staged.path))
+        make_durable(Path(staged.path))
         before = _put_aside(target)
         Path(staged.path).rename(target)
-        _make_durable(target.parent)
+        make_durable(target.parent)
         return before
 
     def discard(self) -> None:
@@ -296,12 +291,3 @@ def _empty_wal(path: Path) -> None:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF not in DAMAGED:
                 raise ValueError(f"{path} is in use: stop the gateway first ({error})") from error
-
-
-def _make_durable(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
