@@ -53,7 +53,7 @@ from gateway.tariff import Demonstration
 from gateway.templates import open_registry
 from gateway.traffic import Done, Traffic
 from gateway.unfinished import Unfinished
-from gateway.upkeep import Upkeep
+from gateway.upkeep import Purging, Upkeep
 from gateway.webhook import Webhooks
 from gateway.workers import Work, Workers
 from messages import Voice
@@ -104,7 +104,7 @@ class Gateway:
         every = timedelta(minutes=self.settings.at_fetch_minutes)
         megabyte, low, reserve = 1_000_000, self.settings.disk_low_mb, self.settings.disk_reserve_mb
         upkeep = Upkeep(self.store, self.hop.clock, low=low * megabyte, reserve=reserve * megabyte)
-        work: list[Work] = [self.chores(), upkeep]
+        work: list[Work] = [self.chores(), upkeep, Purging(self.store, self.settings, self.hop.clock)]
         for carrier in self.carriers.values():
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders

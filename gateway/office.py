@@ -196,7 +196,7 @@ def _selection(kind: str, section: str, category: str, at_least: int) -> Selecti
 def _duties(opened: Opener) -> list[click.Command]:
     @click.command("purge")
     def purge() -> None:
-        """Erase what is older than the keep_... settings say; run it daily."""
+        """Erase what is older than the keep_... settings say; a worker does so every night."""
         gateway = opened()
         for what, count in Keeper(gateway.store, gateway.settings).purge(gateway.hop.clock()).items():
             if count:

@@ -27,11 +27,14 @@ from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
 from gateway.intake import apply
 from gateway.office import add_commands
-from gateway.records import Inbound
+from gateway.records import Inbound, Report
 from gateway.settings import Settings
 from gateway.staff import Staff
 from gateway.store.campaigns import Selection
+from gateway.store.postgres import PostgreSQL
+from gateway.store.queue import Queue
 from gateway.store.readings import Linking, Readings, Taken
+from gateway.store.sqlite import SQLite
 from gateway.tariff import charges, make_bill, tariff
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
@@ -441,7 +444,67 @@ def test_a_person_is_forgotten(gateway: Gateway, settings: Settings, clock: Cloc
     assert store.database.rows("select who, what, subject, reason from audit") == [
         ("asha", "forget", "+91******0002", "asked at the centre")
     ]
+    assert holding(gateway, phone[3:]) == set()
+    assert store.database.rows("select distinct tail from request") == [("",)], "nor is it found by its last digits"
     gateway.hop.serve([Inbound("later", "phone", phone, "sms", "bil", clock())])
+
+
+def holding(gateway: Gateway, words: str) -> set[str]:
+    """The tables in which something stands."""
+    database = gateway.store.database
+    assert isinstance(database, SQLite | PostgreSQL)
+    return {table for table in database.tables() if words in str(database.rows(f"select * from {table}"))}
+
+
+@BOTH_STORES
+def test_of_a_phone_that_is_not_heard_of_any_more_nothing_is_left(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    database, phone = gateway.store.database, town.PHONES["one"]
+    talk(gateway, "one", "meter band", "1", "haan", "000", "haan", "STOP", "START")
+    talk(gateway, "two", "bil 100000002")
+    talk(gateway, "new", "bil", "STOP")
+    Queue(gateway.store).report(Report("phone", "r1", "Sent", "sent", "", phone), clock())
+    database.run("update outbox set state = 'sent'")
+    keeper = Keeper(gateway.store, settings)
+    clock.wait(timedelta(days=91))
+    keeper.purge(clock())
+    assert holding(gateway, phone[3:]) == {"link", "conversation", "request", "report", "event"}, "it has an account"
+    database.run("delete from link where phone = ?", (phone,))
+    keeper.purge(clock())
+    assert "conversation" in holding(gateway, phone[3:]), "its request is open: it is told of it in its language"
+    database.run("update request set open = 0, state = 'done'")
+    assert keeper.purge(clock())["conversation"] == 1
+    assert holding(gateway, phone[3:]) == {"request", "report", "event"}
+    assert database.rows("select phone from conversation order by phone") == [
+        (town.PHONES[label],) for label in sorted(("two", "new"), key=town.PHONES.__getitem__)
+    ], "one has an account, one wants no messages"
+    clock.wait(timedelta(days=1100))
+    keeper.purge(clock())
+    assert holding(gateway, phone[3:]) == set()
+
+
+@BOTH_STORES
+def test_logs_are_aged_a_few_rows_at_a_time(
+    gateway: Gateway, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL gives a statement four seconds."""
+    store, phone = gateway.store, town.PHONES["one"]
+    for number in range(5):
+        Queue(store).report(Report("phone", f"r{number}", "Sent", "sent", "", phone), clock())
+        store.phone_event(phone, clock(), "muted")  # five at one moment
+        clock.wait(timedelta(days=1))
+        store.phone_event(phone, clock(), "unmuted")
+    run, sizes = store.database.run, list[int]()
+    monkeypatch.setattr("gateway.duties.PASSED", 2)
+    monkeypatch.setattr(store.database, "run", lambda sql, values=(): sizes.append(run(sql, values)) or sizes[-1])
+    keeper = Keeper(store, settings)
+    clock.wait(timedelta(days=88))
+    assert keeper.purge(clock())["delivery"] == 3
+    assert store.database.rows("select phone, count(*) from delivery group by phone order by 1") == [("", 3), (phone, 2)]
+    assert store.database.rows("select phone, count(*) from phone_event group by phone order by 1") == [("", 5), (phone, 5)]
+    clock.wait(timedelta(days=400))
+    keeper.purge(clock())
+    assert (store.count("delivery"), store.count("phone_event")) == (0, 0)
+    assert max(sizes) <= 2
 
 
 def test_an_alias_is_the_same_under_one_key_and_nothing_without() -> None:

@@ -122,7 +122,6 @@ class Invariants:
 
     def __init__(self, store: Store) -> None:
         self._rows = store.database.rows
-        self._run = store.database.run
         self.integrity = store.database.integrity
 
     def broken(self, invariant: Invariant, now: int, lists: Mapping[str, Sequence[str]]) -> list[str]:
@@ -130,12 +129,6 @@ class Invariants:
         quoted = {name: ", ".join(f"'{value}'" for value in values) or "''" for name, values in lists.items()}
         sql = invariant.sql.format(lanes=len(LANES) - 1, stuck=STUCK_MILLIS, young=YOUNG, campaign=CAMPAIGN, **quoted)
         return [str(row[0]) for row in self._rows(f"{sql} limit {NAMED + 1}", (now,) * sql.count("?"))]
-
-    def claim(self, now: int, every: int) -> bool:
-        """Whether the check of all this is due, and this process's turn. In a transaction. Milliseconds."""
-        self._run("insert into upkeep values ('check', 0) on conflict do nothing")
-        # a time in the future is a wrong clock's
-        return bool(self._run("update upkeep set at = ? where name = 'check' and (at <= ? or at > ?)", (now, now - every, now)))
 
     def missing_migrations(self) -> list[str]:
         """Migrations this version knows and the database has not seen."""

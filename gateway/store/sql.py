@@ -224,6 +224,13 @@ class Store:
         """Close this thread's connection."""
         self.database.close()
 
+    def claim(self, name: str, now: datetime, every: timedelta) -> bool:
+        """Whether something that is done once in a while, whichever process does it, is due and now this one's turn."""
+        self._run("insert into upkeep values (?, 0) on conflict do nothing", (name,))
+        # a time in the future is a wrong clock's
+        sql = "update upkeep set at = ? where name = ? and (at <= ? or at > ?)"
+        return bool(self._run(sql, (millis(now), name, millis(now - every), millis(now))))
+
     # --- the hop: recall (for a whole group of phones at once, in one query each) -------------------------------------
 
     def visit(self, phones: Sequence[str], today: date) -> dict[str, Known]:
