@@ -519,7 +519,7 @@ def new_key() -> tuple[str, str]:
 def key_command(client: str) -> None:
     """Make a key for a client of the JSON API; it is shown once."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", client):
-        raise SystemExit("gateway: CLIENT: use up to 40 letters, digits, - and _")
+        raise ValueError("CLIENT: use up to 40 letters, digits, - and _")
     key, digest = new_key()
     click.echo(f"give to the client:  Authorization: Bearer {client}.{key}")
     click.echo(f'put into GATEWAY_API_CLIENTS:  {{"{client}": "{digest}"}}')

@@ -52,18 +52,15 @@ def _checked(store: Store, path: Path) -> None:
 
 
 def backup_command(opened: Callable[[], Store]) -> click.Command:
-    """`gateway backup FILE`; `opened` is called when the command runs. Errors end it with one line."""
+    """`gateway backup FILE`; `opened` is called when the command runs."""
 
     @click.command("backup")
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     def command(file: Path) -> None:
         """Copy the database to FILE while everything runs."""
         began = time.monotonic()
-        try:
-            with closing(opened()) as store:
-                store.database.backup(file)
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {error}") from None
+        with closing(opened()) as store:
+            store.database.backup(file)
         click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
 
     return command
@@ -78,10 +75,7 @@ def restore_command(url: Callable[[], str]) -> click.Command:
     def command(file: Path, replace: bool) -> None:
         """Put a backup in the database's place, once it has been checked; the gateway must be stopped."""
         began = time.monotonic()
-        try:
-            before = restore(url(), file, replace=replace)
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {error}") from None
+        before = restore(url(), file, replace=replace)
         kept = f"; what was there before is {before}" if before else ""
         click.echo(f"restored and checked in {time.monotonic() - began:.1f} s{kept}")
 

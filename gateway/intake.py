@@ -623,7 +623,7 @@ class Opened:
 
 
 def import_command(opened: Callable[[], Opened]) -> click.Command:
-    """`gateway import KIND FILE`; `opened` is called when the command runs. Errors end it with one line."""
+    """`gateway import KIND FILE`; `opened` is called when the command runs."""
 
     @click.command("import")
     @click.argument("kind", type=click.Choice(list(kinds())))
@@ -632,14 +632,13 @@ def import_command(opened: Callable[[], Opened]) -> click.Command:
     @click.option("--map", "pairs", multiple=True, metavar="'COLUMN=FIELD'", help="our field for a column of another name")
     def command(kind: str, file: Path, dry_run: bool, pairs: tuple[str, ...]) -> None:
         """Take in a CSV or XLSX file from the billing system."""
+        mapping, parts = _mapping(pairs), opened()
         try:
-            mapping = _mapping(pairs)
-            parts = opened()
             with _bar() as progress:
                 report = import_file(parts.store, kind, file, ca_pattern=parts.ca_pattern, mapping=mapping, hooks=parts.hooks,
                                      dry_run=dry_run, progress=progress)  # fmt: skip
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {file.name}: {error}") from None
+        except BadFile as bad:
+            raise BadFile(f"{file.name}: {bad}") from None
         for line in (*report.notices, *report.lines()):
             click.echo(line)
 

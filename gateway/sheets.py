@@ -90,7 +90,7 @@ def _scan(path: Path) -> tuple[str, str]:
             if is_utf8:
                 is_utf8 = _decodes(utf8, block)
     if not head.strip():
-        raise BadFile(f"{path.name}: the file is empty")
+        raise BadFile("the file is empty")
     return digest.hexdigest(), _encoding(head, is_utf8 and _decodes(utf8, b"", last=True))
 
 

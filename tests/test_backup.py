@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from flows.records import Text
 from gateway.app import Gateway
@@ -21,6 +22,7 @@ from gateway.backup import backup_command, restore, restore_command
 from gateway.check import check
 from gateway.duties import Keeper
 from gateway.hop import Hop, now_utc
+from gateway.oneline import OneLine
 from gateway.records import Inbound
 from gateway.staff import Staff
 from gateway.store import Store, open_store
@@ -36,6 +38,11 @@ def talk(hop: Hop, hops: int, seed: int = 0) -> None:
     talks = [conversations(phone, random.Random(seed + number), town.BEGIN) for number, phone in enumerate(PHONES)]
     for group in islice(zip(*talks, strict=True), hops):
         hop.serve(group)
+
+
+def run(command: click.Command, words: list[str]) -> Result:
+    """A command as the command line runs it."""
+    return CliRunner().invoke(OneLine(commands=[command]), [str(command.name), *words])
 
 
 @pytest.fixture
@@ -65,7 +72,7 @@ def test_a_backup_while_hops_come_in_is_whole_and_holds_what_was_answered_before
     talker.start()
     try:
         assert served.wait(10)
-        ran = CliRunner().invoke(backup_command(lambda: open_store(url)), [str(tmp_path / "copy.db")])
+        ran = run(backup_command(lambda: open_store(url)), [str(tmp_path / "copy.db")])
         served.clear()
         assert served.wait(10), "the hops went on"
     finally:
@@ -86,23 +93,23 @@ def test_a_backup_while_hops_come_in_is_whole_and_holds_what_was_answered_before
 def test_the_backup_is_one_private_file_and_overwrites_none(url: str, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     command = backup_command(lambda: open_store(url))
-    assert CliRunner().invoke(command, [str(target)]).exit_code == 0
+    assert run(command, [str(target)]).exit_code == 0
     assert target.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.glob("copy.db*")] == ["copy.db"]
-    again = CliRunner().invoke(command, [str(target)])
+    again = run(command, [str(target)])
     assert (again.exit_code, again.output) == (1, f"gateway: {target} exists already; name another file\n")
 
 
 def test_restore_refuses_to_replace_unasked(url: str, tmp_path: Path) -> None:
     open_store(url).database.backup(tmp_path / "copy.db")
-    ran = CliRunner().invoke(restore_command(lambda: url), [str(tmp_path / "copy.db")])
+    ran = run(restore_command(lambda: url), [str(tmp_path / "copy.db")])
     assert (ran.exit_code, ran.output) == (1, f"gateway: {tmp_path}/town.db exists; `--replace` puts it aside first\n")
 
 
 def test_restore_into_nothing(url: str, tmp_path: Path) -> None:
     open_store(url).database.backup(tmp_path / "copy.db")
     elsewhere = f"sqlite:///{tmp_path}/new/place.db"
-    ran = CliRunner().invoke(restore_command(lambda: elsewhere), [str(tmp_path / "copy.db")])
+    ran = run(restore_command(lambda: elsewhere), [str(tmp_path / "copy.db")])
     assert ran.exit_code == 0, ran.output
     assert open_store(elsewhere).count("consumer") == len(town.CONSUMERS)
     assert sorted(path.name for path in (tmp_path / "new").iterdir() if path.suffix == ".part") == []
@@ -133,7 +140,7 @@ def test_a_dead_database_and_its_journal_are_put_aside(url: str, tmp_path: Path,
     else:
         file.write_bytes((b"no database " if damage == "header" else bytes(12)) * 1000)
 
-    ran = CliRunner().invoke(restore_command(lambda: url), [str(tmp_path / "copy.db"), "--replace"])
+    ran = run(restore_command(lambda: url), [str(tmp_path / "copy.db"), "--replace"])
     assert ran.exit_code == 0, ran.output
     (wal,) = tmp_path.glob("town.db.before-*-wal")
     assert wal.read_bytes() == left, "for whoever wants to look into it"

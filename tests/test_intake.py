@@ -23,6 +23,7 @@ from flows.records import Bill, Payment
 from gateway import fields, intake
 from gateway.fields import Wrong
 from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file, resume
+from gateway.oneline import OneLine
 from gateway.sheets import BadFile
 from gateway.store import Store, open_store
 from tests import town
@@ -502,16 +503,16 @@ def test_every_day_comes_back(day: date) -> None:
 
 
 def test_the_command(store: Store, file: Callable[..., Path], calls: Calls) -> None:
-    command = import_command(lambda: Opened(store, r"\d{9,11}", calls.hooks))
+    main = OneLine(commands=[import_command(lambda: Opened(store, r"\d{9,11}", calls.hooks))])
     path = file(of_service(("100000001", "77"), ("100000002", "78"), ("100000003", "x")).replace("DueDate", "Antim"))
-    run = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim=due"])
+    run = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim=due"])
     assert run.exit_code == 0
     assert run.stdout.splitlines() == [
         "bills: 3 rows read", "2 new, 0 changed, 0 unchanged, 1 left out, reasons in in.left-out.csv"]  # fmt: skip
-    again = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim=due"])
+    again = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim=due"])
     assert again.exit_code == 0
     assert again.stdout.startswith("nothing to do")
-    failed = CliRunner().invoke(command, ["bills", str(path)])
+    failed = CliRunner().invoke(main, ["import", "bills", str(path)])
     assert str(failed.exception) == "gateway: in.csv: the file has no column for last day to pay: call it DueDate, or use --map"
-    wrong = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim"])
-    assert str(wrong.exception) == "gateway: in.csv: --map 'Antim': write it as 'Their column=our_field'"
+    wrong = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim"])
+    assert str(wrong.exception) == "gateway: --map 'Antim': write it as 'Their column=our_field'"
