@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from gateway import fields, intake
 from gateway.fields import Wrong
 from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file, resume
 from gateway.oneline import OneLine
-from gateway.sheets import BadFile
+from gateway.sheets import BadFile, open_sheet
 from gateway.store import Store, open_store
 from tests import town
 
@@ -200,7 +202,9 @@ def test_a_mended_side_file_can_be_imported(store: Store, file: Callable[..., Pa
         (of_service(("100000001", "1")).encode() + b'100000002,"open\n', "after row 2: .*quotation mark"),
         (of_service(*[("100000001", "1")] * 20_000).encode() + b"\x81", "Windows-1252|cp1252"),
         (b"PK\x03\x04 no workbook", "not a workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel file .*password"),
+        (b",,,,\n,,,,\n", "no header row"),
+        (b"CANumber," + b"x" * 200_000 + b"\n1,2\n", "the header row: field larger"),
     ],
 )
 def test_a_file_bad_as_a_whole_changes_nothing(store: Store, tmp_path: Path, content: bytes, reason: str) -> None:
@@ -231,6 +235,39 @@ def test_a_damaged_workbook_changes_nothing(store: Store, tmp_path: Path) -> Non
     (tmp_path / "in.xlsx").write_bytes(whole)
     with pytest.raises(BadFile, match="workbook"):
         import_file(store, "bills", tmp_path / "in.xlsx")
+
+
+def test_whatever_bytes_are_damaged_a_workbook_is_refused_in_words(tmp_path: Path) -> None:
+    book, chance = openpyxl.Workbook(), random.Random(1)
+    for _ in range(50):
+        book.active.append(["CANumber", "BillMonth", "Amount", "DueDate"])
+    book.save(tmp_path / "in.xlsx")
+    whole, refused = (tmp_path / "in.xlsx").read_bytes(), 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5, 20))):
+            damaged[chance.randrange(4, len(damaged))] = chance.randrange(256)
+        (tmp_path / "in.xlsx").write_bytes(damaged)
+        try:
+            with open_sheet(tmp_path / "in.xlsx", bool) as sheet:
+                list(sheet.rows)
+        except BadFile:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_workbook_with_a_password_or_only_a_chart_is_refused_in_words(store: Store, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.save(tmp_path / "password.xlsx")
+    locked = bytearray((tmp_path / "password.xlsx").read_bytes())
+    for entry in re.finditer(b"PK\x01\x02", bytes(locked)):
+        locked[entry.start() + 8] |= 1
+    (tmp_path / "password.xlsx").write_bytes(locked)
+    book.create_chartsheet("c", 0)
+    book.save(tmp_path / "chart.xlsx")
+    for name in ("password", "chart"):
+        with pytest.raises(BadFile, match="without password and charts"):
+            import_file(store, "bills", tmp_path / f"{name}.xlsx")
 
 
 # --- once only --------------------------------------------------------------------------------------------------------
