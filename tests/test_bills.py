@@ -6,7 +6,9 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -30,6 +32,7 @@ from gateway.office import add_commands
 from gateway.records import Inbound, Report
 from gateway.settings import Settings
 from gateway.staff import Staff
+from gateway.store import open_store
 from gateway.store.campaigns import Selection
 from gateway.store.postgres import PostgreSQL
 from gateway.store.queue import Queue
@@ -117,6 +120,87 @@ def test_a_billing_system_that_is_away_is_asked_again(gateway: Gateway, clock: C
     assert Handover(gateway.store, webhook, clock).work() == 0
     webhook.close()
     assert gateway.store.database.rows("select tries, note, handed from reading") == [(1, "ConnectionError", 0)]
+
+
+def test_a_billing_system_that_hangs_holds_nobody_up(gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.handover.PATIENCE", 0.2)
+    for account in ("100000001", "100000002", "100000003"):
+        take(gateway, account)
+    others: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # it takes the call and never answers
+        webhook = Webhook(f"http://127.0.0.1:{hangs.getsockname()[1]}/", "secret")
+        handover = Handover(gateway.store, webhook, clock)
+        chores = Chores(gateway.store, [Chore("readings", handover.work), Chore("others", lambda: others.append(1))])
+        for _ in range(5):
+            chores.round()
+        tried = "select sum(tries) from reading"
+        assert (gateway.store.database.rows(tried), len(others)) == ([(1,)], 5), "one waits for all, and not in every round"
+        clock.wait(timedelta(seconds=11))
+        for _ in range(5):
+            chores.round()
+        assert gateway.store.database.rows(tried) == [(2,)]
+        clock.wait(timedelta(seconds=11))
+        assert (handover.work(), gateway.store.database.rows(tried)) == (0, [(2,)]), "longer each time"
+        webhook.close()
+
+
+def test_a_slow_billing_system_lets_others_have_their_turn(
+    gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.handover.TURN_SECONDS", 0.05)
+
+    class Slow:
+        def take(self, taken: Taken) -> str:
+            time.sleep(0.1)
+            return ""
+
+    for account in ("100000001", "100000002"):
+        take(gateway, account)
+    assert Handover(gateway.store, Slow(), clock).work() == 1
+
+
+@BOTH_STORES
+def test_of_many_workers_one_hands_a_reading_over(gateway: Gateway, clock: Clock, database: str) -> None:
+    posted: list[int] = []
+
+    class Slow:
+        def take(self, taken: Taken) -> str:
+            posted.append(taken.id)
+            time.sleep(0.02)
+            return ""
+
+    def one() -> None:
+        store = open_store(database)
+        Handover(store, Slow(), clock).work()
+        store.close()
+
+    for account in ("100000001", "100000002", "100000003", "100000007"):
+        take(gateway, account)
+    workers = [threading.Thread(target=one) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(posted) == [1, 2, 3, 4]
+    assert gateway.store.database.rows("select count(*) from reading where handed > 0") == [(4,)]
+
+
+def test_the_reading_of_a_worker_that_died_is_handed_over_by_another(gateway: Gateway, clock: Clock) -> None:
+    class Dies:
+        def take(self, taken: Taken) -> str:
+            raise KeyboardInterrupt  # in the middle of the post
+
+    class Takes:
+        def take(self, taken: Taken) -> str:
+            return ""
+
+    take(gateway)
+    with pytest.raises(KeyboardInterrupt):
+        Handover(gateway.store, Dies(), clock).work()
+    other = Handover(gateway.store, Takes(), clock)
+    assert other.work() == 0
+    clock.wait(timedelta(minutes=3))
+    assert other.work() == 1
 
 
 # --- the demonstration tariff -------------------------------------------------------------------------------------------
