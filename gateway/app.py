@@ -60,6 +60,8 @@ from messages import Voice
 
 log = structlog.get_logger()
 T = TypeVar("T")
+#: Threads of a web process for pages, the billing API and what carriers report; each has a connection of its own.
+BESIDE_HOPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(BESIDE_HOPS, "beside"))
         traffic.start()
         workers.start()
         yield

@@ -30,7 +30,7 @@ from flows.records import Bill, Payment
 from gateway.fields import Field, Kind, Value, Wrong, complete, fold, in_columns, key_of, kinds, known_columns
 from gateway.sheets import BadFile, CsvWriter, Row, Sheet, open_sheet
 from gateway.store import Store
-from gateway.store.sql import millis, moment
+from gateway.store.sql import millis, moment, retried
 
 #: Most rows a transaction ever touches, and the fewest it is made for.
 MOST_ROWS, LEAST_ROWS = 5_000, 100
@@ -518,10 +518,15 @@ def _apply_all(
     store: Store, id_: int, kind: Kind, hooks: Hooks, progress: Progress, now: Callable[[], datetime], total: int, left_out: int
 ) -> Report:  # fmt: skip
     size, more = LEAST_ROWS, True
+
+    def group() -> bool:
+        with store.write(TAKING_IN):
+            return _apply_group(store, id_, kind, size, hooks, now())
+
     while more:
         began = time.monotonic()
-        with _short(), store.write(TAKING_IN):
-            more = _apply_group(store, id_, kind, size, hooks, now())
+        with _short():
+            more = retried(group)
         size = _paced(size, time.monotonic() - began)
         counts = Counts(*store.database.rows("select added, changed, same from intake where id = ?", (id_,))[0])
         progress("Taking into use", counts.new + counts.changed + counts.unchanged, total - left_out)

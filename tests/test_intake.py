@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.records import Bill, Payment
+from flows.records import Bill, Conversation, Payment
 from gateway import fields, intake
+from gateway.app import Gateway
 from gateway.fields import Wrong
 from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file, resume
 from gateway.oneline import OneLine
@@ -534,6 +536,45 @@ def test_every_amount_comes_back(paise: int) -> None:
 def test_every_day_comes_back(day: date) -> None:
     for form in ("%Y-%m-%d", "%d-%m-%Y", "%d/%m/%y", "%d-%b-%Y", "%Y%m%d", "%d.%m.%Y 10:15"):
         assert fields.day(day.strftime(form)) == day.isoformat()
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_an_import_and_a_hop_that_wait_for_each_other_are_both_done(gateway: Gateway, database: str, tmp_path: Path) -> None:
+    """They tell two phones in opposite order: PostgreSQL undoes the import's transaction, which is taken again."""
+    store, hooks = gateway.store, gateway.billing().hooks
+    rows = store.database.rows("select account, min(phone) from link where confirmed = 1 group by account order by account")
+    (_, first), (_, last) = rows[0], rows[-1]
+    bills = "".join(f"{account},2026-06,100,2026-07-20\n" for account, _ in rows)
+    (tmp_path / "bills.csv").write_text(f"CANumber,Month,Amount,Due\n{bills}")
+    told, go, lost = threading.Event(), threading.Event(), list[str]()
+
+    def slow(account: str, bill: Bill, is_new: bool) -> None:
+        assert hooks.bill_arrived
+        hooks.bill_arrived(account, bill, is_new)
+        lost.append(account)
+        if not told.is_set():
+            told.set()
+            go.wait(10)
+
+    def hop() -> None:
+        other = open_store(database)
+        told.wait(10)
+        with other.write([first, last]):
+            other.keep_conversations([Conversation(last)], gateway.hop.clock())
+            other.database.rows("select 1")  # an insert goes along with the next statement
+            go.set()
+            time.sleep(0.3)
+            other.keep_conversations([Conversation(first)], gateway.hop.clock())
+        other.close()
+
+    thread = threading.Thread(target=hop)
+    thread.start()
+    report = import_file(store, "bills", tmp_path / "bills.csv", hooks=Hooks(bill_arrived=slow))
+    thread.join()
+    assert len(lost) > len(rows), "they did wait for each other"
+    assert (report.counts.new, store.database.rows("select count(*) from bill where month = '2026-06-01'")) == (
+        len(rows), [(len(rows),)]
+    )  # fmt: skip
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -41,8 +41,11 @@ from gateway.records import Answer, Inbound, Lane, OptOut, SessionEnd
 from gateway.store.schema import MIGRATIONS
 from messages.understand import fold
 
+T = TypeVar("T")
 #: Requests that say a bill may be wrong: no reminder of it goes out meanwhile.
 DISPUTES = ("reading", "meter", "meter_test")
+#: How often a transaction is tried that loses against others.
+TRIES = 5
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
 #: How many last digits of a phone a request is found by.
 TAIL = 4
@@ -102,6 +105,15 @@ def campaign_of(account: str) -> str:
 
 class Conflict(Exception):
     """Somebody else was faster (another phone reported the same transformer): the hop is to be taken again, on new facts."""
+
+
+def retried(transaction: Callable[[], T]) -> T:
+    """Carry out a transaction, and again when the database undid it because it and another one waited for each other. Raises
+    Conflict when it goes on losing."""
+    for _ in range(TRIES - 1):
+        with suppress(Conflict):
+            return transaction()
+    return transaction()
 
 
 def millis(moment: datetime) -> int:
