@@ -393,9 +393,7 @@ def complete(kind: Kind, given: Sequence[Value], kept: Sequence[Value] | None) -
 
 
 def _worked_out(kind: Kind, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Defaults that depend on the row: a bill without a day is of its month's first; a tariff may tell town from village."""
-    if kind.name == "bills":
-        return {"issued": values["month"]}
+    """Defaults that depend on the row: a tariff may tell town from village."""
     tariff = re.fullmatch(r"N?DS-?(I{1,2})", str(values.get("category")).upper())  # utility.md section 4: DS-I rural, DS-II urban
     return {"area": "urban" if tariff[1] == "II" else "rural"} if tariff else {}
 

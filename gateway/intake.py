@@ -26,7 +26,7 @@ from typing import Any
 import click
 import msgspec
 
-from flows.records import Bill, Payment
+from flows.records import INDIA, Bill, Payment
 from gateway.fields import Field, Kind, Value, Wrong, complete, fold, in_columns, key_of, kinds, known_columns
 from gateway.sheets import BadFile, CsvWriter, Row, Sheet, open_sheet
 from gateway.store import Store
@@ -125,15 +125,23 @@ class Change:
 def compare(store: Store, kind: Kind, rows: Sequence[Sequence[Value]], now: datetime) -> list[Change]:
     """The rows that are new or differ from what is kept."""
     kept = _kept(store, kind, rows) if rows else {}
-    changes = []
+    changes, arrived = [], _arrived(kind, now)
     for given in rows:
         before = kept.get(key_of(kind, given))
         row = complete(kind, given, before)
-        if before is None and kind.name == "phones":
-            row = tuple(millis(now) if column == "linked_at" else value for column, value in zip(kind.columns, row, strict=True))
+        if before is None and arrived:
+            row = tuple(value or arrived.get(column, value) for column, value in zip(kind.columns, row, strict=True))
         if row != before:
             changes.append(Change(row, before))
     return changes
+
+
+def _arrived(kind: Kind, now: datetime) -> Mapping[str, Value]:
+    """What a new row of a kind has of its arrival: a bill without a day is of this day, for what was paid before that may have
+    been for another."""
+    if kind.name == "phones":
+        return {"linked_at": millis(now)}
+    return {"issued": now.astimezone(INDIA).date().isoformat()} if kind.name == "bills" else {}
 
 
 def _kept(store: Store, kind: Kind, rows: Sequence[Sequence[Value]]) -> dict[str, tuple[Value, ...]]:

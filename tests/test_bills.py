@@ -410,6 +410,21 @@ def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Of
     assert told == {"two", "average", "village"}
 
 
+def test_a_bill_without_a_day_is_of_the_day_it_came(gateway: Gateway, office: Office, clock: Clock) -> None:
+    """What was paid before it came was for another bill, though it was paid in the month that this one is for."""
+    clock.wait(JUNE_4 + timedelta(days=14))
+    store, kind = gateway.store, kinds()["bills"]
+    store.database.run("delete from link where account <> '100000001'")
+    given = {"account": "100000001", "month": "2026-06-01", "amount": 50_000, "due": f"{(clock() + timedelta(days=2)).date()}"}
+    with store.write():
+        apply(store, kinds()["payments"], [["100000001", "2026-06-12", "R12", 124_000]], gateway.billing().hooks, clock())
+        apply(store, kind, [[given.get(column) for column in kind.columns]], gateway.billing().hooks, clock())
+    assert office.preview(Selection("due"), clock()).accounts == 1
+    with store.write():
+        apply(store, kinds()["payments"], [["100000001", f"{clock().date()}", "R13", 1_000]], gateway.billing().hooks, clock())
+    assert office.preview(Selection("due"), clock()).left_out["paid"] == 1
+
+
 def test_a_payment_takes_a_reminder_back_that_waits_in_the_outbox(gateway: Gateway, office: Office, clock: Clock) -> None:
     clock.wait(JUNE_4)
     office.start(Selection("due"), "asha", clock())

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from flows.casework import CASES, stops
 from flows.records import (
+    INDIA,
     Answered,
     Cancel,
     Claim,
@@ -406,7 +407,7 @@ class Store:
                 self._run(sql, (at, other, campaign_of(account)))
                 self.phone_event(other, now, "unlinked", account)
             case Guess():
-                day = now.date().isoformat()
+                day = now.astimezone(INDIA).date().isoformat()
                 self._run(
                     "update conversation set guesses = case when guess_day = ? then guesses + 1 else 1 end, guess_day = ? where phone = ?",
                     (day, day, phone),
