@@ -1,7 +1,7 @@
 """What the billing system's columns mean: each field of a consumer, a bill, a payment or a phone, read from a cell or from JSON.
 
 One table of fields per kind serves files (gateway/intake.py), the JSON API and its OpenAPI document (gateway/api.py) alike.
-Column names are those of the company's bill service (facts, utility.md section 3) and ours.
+Column names are those of the company's bill service (utility.md section 3) and ours.
 """
 
 from __future__ import annotations

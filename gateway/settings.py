@@ -1,7 +1,7 @@
 """Every setting in one typed place: read from the environment (GATEWAY_...) or a .env file, checked once at the start.
 
-Numbers of law, tariff and telecom rule carry their source in the description; `gateway settings` prints them all with where
-each came from.
+Numbers of law, tariff and telecom rule carry their source in the description, which docs/sources.md resolves; `gateway settings`
+prints them all with where each came from.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
     # --- the company, as people read it
-    company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: facts, telecom-india.md section 2)")
+    company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: telecom-india.md section 2)")
     helpline: str = Field("1912", description="toll-free number (utility.md section 1, S2)")
     shortcode: str = Field("56161", description="number people text, printed in SMS texts")
     missed_number: str = Field("56162", description="number for missed calls, answered with the bill by SMS (utility.md 1, S10)")
