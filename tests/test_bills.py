@@ -581,6 +581,26 @@ def test_of_a_phone_that_is_not_heard_of_any_more_nothing_is_left(gateway: Gatew
     assert holding(gateway, phone[3:]) == set()
 
 
+@pytest.mark.parametrize("how", ["age", "forget"])
+def test_what_was_erased_is_not_sent_when_its_template_goes_on(
+    gateway: Gateway, settings: Settings, clock: Clock, how: str
+) -> None:
+    store, queue, keeper = gateway.store, Queue(gateway.store), Keeper(gateway.store, settings)
+    talk(gateway, "one", "bil")
+    ((template,),) = store.database.rows("select distinct template from outbox where template like 'bill%'")
+    store.database.run("update outbox set state = 'stopped'")
+    with store.write():
+        queue.raise_alarm("template", template, clock(), "the operator refused it")
+    if how == "forget":
+        keeper.forget(town.PHONES["one"], Staff("asha", "centre"), "asked", clock())
+    else:
+        clock.wait(timedelta(days=91))
+        keeper.purge(clock())
+    with store.write():
+        queue.end_alarm("template", template, clock())
+    assert store.database.rows("select distinct state, text, phone from outbox") == [("failed", "", "")]
+
+
 @BOTH_STORES
 def test_logs_are_aged_a_few_rows_at_a_time(
     gateway: Gateway, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch

@@ -103,7 +103,8 @@ class Duties:
             (alias(phone), id_) for id_, phone, _, created in old if ages.logs <= created < ages.texts and phone.startswith("+")
         ]
         self._many("delete from outbox where id = ?", gone)
-        self._many("update outbox set text = '', phone = ? where id = ?", bare)
+        sql = "update outbox set text = '', phone = ?, state = case when state = 'stopped' then 'failed' else state end where id = ?"
+        self._many(sql, bare)  # nobody is left to send it to, should its template's queue go on one day
         young = bool(rows) and rows[-1][3] >= ages.texts  # they come in the order of their ids
         return len(gone) + len(bare), rows[-1][0] if len(rows) == limit and not young else 0
 
@@ -157,7 +158,8 @@ class Duties:
         for table in ("conversation", "link", "told", "phone_event", "watch", "counter"):
             self._run(f"delete from {table} where phone = ?", (phone,))
         self._run("update inbound set text = '', page = '', phone = ? where phone = ?", (alias, phone))
-        self._run("update outbox set state = 'failed', note = 'erased' where phone = ? and state = 'waiting'", (phone,))
+        sql = "update outbox set state = 'failed', note = 'erased' where phone = ? and state in ('waiting', 'stopped')"
+        self._run(sql, (phone,))
         self._run("update outbox set text = '', phone = ? where phone = ?", (alias, phone))
         self._run("update campaign_row set state = 'cleared' where phone = ? and state = 'waiting'", (phone,))
         for campaign, account in self._rows("select campaign, account from campaign_row where phone = ?", (phone,)):
