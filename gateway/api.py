@@ -6,6 +6,7 @@ none. Errors are problem+json (RFC 9457) and name the field. The OpenAPI documen
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -19,7 +20,6 @@ from typing import Any
 import click
 import msgspec
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -30,7 +30,7 @@ from gateway.fields import Kind, Schema, Value, Wrong, in_columns, key_of, kinds
 from gateway.intake import TAKING_IN, Hooks, apply, refused
 from gateway.staff import program
 from gateway.store import Store
-from gateway.store.sql import millis, moment
+from gateway.store.sql import millis, moment, retried
 
 BODY_LIMIT = 1 << 20
 BATCH_LIMIT = 500
@@ -346,14 +346,14 @@ class Door:
         raw = await _raw(request)
         call = _checked(operation, request.path_params, _json(request, raw) if operation.body else {}, client)
         if not operation.once:
-            done = await run_in_threadpool(self._run, operation, call)
+            done = await asyncio.to_thread(retried, lambda: self._run(operation, call))
             return _response(done.status, _encode(done.body))
         key = request.headers.get("idempotency-key", "")
         wrong = list(faults(IDEMPOTENCY_KEY, key, "Idempotency-Key"))
         if wrong:
             raise Problem(400, "a POST needs an Idempotency-Key: 8 to 64 letters, digits, - or _, new for each request", wrong)
         digest = hashlib.sha256(operation.template.encode() + b"\n" + raw).hexdigest()
-        status, body, replayed = await run_in_threadpool(self._run_once, client, key, digest, operation, call)
+        status, body, replayed = await asyncio.to_thread(retried, lambda: self._run_once(client, key, digest, operation, call))
         return _response(status, body, {"idempotent-replayed": "true"} if replayed else None)
 
     def _run(self, operation: Operation, call: Call) -> Done:
@@ -519,7 +519,7 @@ def new_key() -> tuple[str, str]:
 def key_command(client: str) -> None:
     """Make a key for a client of the JSON API; it is shown once."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", client):
-        raise SystemExit("gateway: CLIENT: use up to 40 letters, digits, - and _")
+        raise ValueError("CLIENT: use up to 40 letters, digits, - and _")
     key, digest = new_key()
     click.echo(f"give to the client:  Authorization: Bearer {client}.{key}")
     click.echo(f'put into GATEWAY_API_CLIENTS:  {{"{client}": "{digest}"}}')

@@ -53,13 +53,15 @@ from gateway.tariff import Demonstration
 from gateway.templates import open_registry
 from gateway.traffic import Done, Traffic
 from gateway.unfinished import Unfinished
-from gateway.upkeep import Upkeep
+from gateway.upkeep import Purging, Upkeep
 from gateway.webhook import Webhooks
 from gateway.workers import Work, Workers
 from messages import Voice
 
 log = structlog.get_logger()
 T = TypeVar("T")
+#: Threads of a web process for pages, the billing API and what carriers report; each has a connection of its own.
+BESIDE_HOPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Gateway:
         every = timedelta(minutes=self.settings.at_fetch_minutes)
         megabyte, low, reserve = 1_000_000, self.settings.disk_low_mb, self.settings.disk_reserve_mb
         upkeep = Upkeep(self.store, self.hop.clock, low=low * megabyte, reserve=reserve * megabyte)
-        work: list[Work] = [self.chores(), upkeep]
+        work: list[Work] = [self.chores(), upkeep, Purging(self.store, self.settings, self.hop.clock)]
         for carrier in self.carriers.values():
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders
@@ -234,6 +236,7 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(BESIDE_HOPS, "beside"))
         traffic.start()
         workers.start()
         yield

@@ -19,8 +19,9 @@ def restore(url: str, path: Path, *, replace: bool) -> Path | None:
     """Let a backup take the place of the database at `url`; where the one that was there is kept, if there was one.
     PostgreSQL wants an empty database to fill.
 
-    Raises ValueError, and nothing is changed, when the file is no backup of ours, when `gateway check` finds a fault in it,
-    or when the database is in use; FileExistsError when there is one and `replace` does not say that it may be put aside.
+    Raises ValueError when the file is no backup of ours, when `gateway check` finds a fault in it, or when the database is in
+    use; FileExistsError when there is one and `replace` does not say that it may be put aside. A file is then as it was; on
+    PostgreSQL what was looked at stays in the database that was empty, for it is looked at where it is to be.
     """
     database = connect(url)
     if not isinstance(database, SQLite):
@@ -28,7 +29,8 @@ def restore(url: str, path: Path, *, replace: bool) -> Path | None:
 
         assert isinstance(database, PostgreSQL)
         database.take_in(path)
-        _checked(Store(database), path)
+        with database.unhurried():
+            _checked(Store(database), path)
         return None
     staged = database.stage(path)
     try:
@@ -50,18 +52,15 @@ def _checked(store: Store, path: Path) -> None:
 
 
 def backup_command(opened: Callable[[], Store]) -> click.Command:
-    """`gateway backup FILE`; `opened` is called when the command runs. Errors end it with one line."""
+    """`gateway backup FILE`; `opened` is called when the command runs."""
 
     @click.command("backup")
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     def command(file: Path) -> None:
         """Copy the database to FILE while everything runs."""
         began = time.monotonic()
-        try:
-            with closing(opened()) as store:
-                store.database.backup(file)
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {error}") from None
+        with closing(opened()) as store:
+            store.database.backup(file)
         click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
 
     return command
@@ -76,10 +75,7 @@ def restore_command(url: Callable[[], str]) -> click.Command:
     def command(file: Path, replace: bool) -> None:
         """Put a backup in the database's place, once it has been checked; the gateway must be stopped."""
         began = time.monotonic()
-        try:
-            before = restore(url(), file, replace=replace)
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {error}") from None
+        before = restore(url(), file, replace=replace)
         kept = f"; what was there before is {before}" if before else ""
         click.echo(f"restored and checked in {time.monotonic() - began:.1f} s{kept}")
 

@@ -17,7 +17,7 @@ from gateway.pen import MOST_PARTS, Pen
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.bills import Bills
-from gateway.store.campaigns import Campaign, CampaignKind, Campaigns, Debt, Listener, Selection
+from gateway.store.campaigns import Campaign, CampaignKind, Campaigns, Debt, Listener, Selection, State
 from gateway.store.sql import campaign_of
 from messages import DEFAULT_LANGUAGE, Limits
 from messages.catalogue import LANGUAGES
@@ -26,6 +26,8 @@ from messages.catalogue import LANGUAGES
 GROUP = 200
 #: The same kind of message about an account is not repeated sooner.
 REST = timedelta(days=7)
+#: Whoever puts messages of campaigns into the outbox has it to himself, so that none slips in behind a pause or a stop.
+SENDING = ("campaigns",)
 #: A notice that waits for the end of the quiet hours leaves a day later than it was written.
 SPARE_DAYS = 1
 
@@ -91,9 +93,10 @@ class Office:
             return self._campaigns.add(selection, who, now)
 
     def pause(self, id_: int) -> bool:
-        """Nothing more goes out until it is resumed."""
-        with self._store.write():
-            return self._campaigns.move(id_, ("running",), "paused")
+        """Nothing more goes out until it is resumed, not even what is in the outbox."""
+        with self._store.write(SENDING):
+            taken_back = self._campaigns.take_back(id_)
+            return self._campaigns.move(id_, ("running", "done") if taken_back else ("running",), "paused")
 
     def resume(self, id_: int) -> bool:
         """Go on with a paused campaign."""
@@ -102,8 +105,10 @@ class Office:
 
     def stop(self, id_: int, now: datetime) -> bool:
         """End it for good; what has not gone out never does."""
-        with self._store.write():
-            stopped = self._campaigns.move(id_, ("running", "paused"), "stopped")
+        with self._store.write(SENDING):
+            taken_back = self._campaigns.take_back(id_)
+            before: tuple[State, ...] = ("running", "paused", "done") if taken_back else ("running", "paused")
+            stopped = self._campaigns.move(id_, before, "stopped")
             if stopped:
                 self._campaigns.drop_waiting(id_, now)
             return stopped
@@ -141,7 +146,7 @@ class Office:
         room = self._settings.bulk_ahead - self._campaigns.bulk_waiting(self._settings.bulk_ahead)
         if room <= 0 or not self._campaigns.waiting(1):
             return False
-        with self._store.write():
+        with self._store.write(SENDING):
             for id_, kind, account, phone in self._campaigns.waiting(min(room, GROUP)):
                 if self._campaigns.take(id_, account, phone, now) and not self._write(kind, account, phone, now):
                     self._campaigns.clear(id_, account, phone)

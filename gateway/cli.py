@@ -1,4 +1,4 @@
-"""The command line: `gateway run`, `web`, `worker`, `release`, `demo`, `talk`, `settings`, `lint`, `templates`, `flows`."""
+"""The command line: the demo, the web server and the worker, the office's files and campaigns, backup and upkeep."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import time as clock_time
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import click
 from prometheus_client import start_http_server
@@ -26,30 +24,17 @@ from gateway.check import check_command
 from gateway.copy import copy_command
 from gateway.hop import now_utc
 from gateway.office import add_commands
+from gateway.oneline import OneLine
 from gateway.settings import BadSetting, Settings, load
 from gateway.shortcut import web_server
-from gateway.store import Store, open_store
+from gateway.store import Store, find, open_store, place_of
 from gateway.templates import export_sheet, import_sheet, open_registry
 
-P = ParamSpec("P")
 #: The demo is looked at in the evening too: it has no quiet hours.
 AT_ANY_HOUR = {"quiet_from": clock_time(0), "quiet_until": clock_time(0)}
 
 
-def one_line(command: Callable[P, None]) -> Callable[P, None]:
-    """A bad setting or file ends the command with one line, never a stack trace."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (BadSetting, ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {error}") from None
-
-    return run
-
-
-@click.group(help=__doc__)
+@click.group(cls=OneLine, help=__doc__)
 def main() -> None:
     """Entry point."""
 
@@ -105,11 +90,15 @@ def _serve(gateway: Gateway, listening: socket.socket, *, send: bool) -> None:
         raise SystemExit(1)  # uvicorn has said why
 
 
-add_commands(main, lambda: _gateway())
+def _found() -> str:
+    """The database as it is set, which must be there: a command in the wrong folder is not to begin a new town."""
+    return find(load().database)
+
+
+add_commands(main, lambda: _gateway(database=_found()))
 
 
 @main.command()
-@one_line
 def run() -> None:
     """The demo: a town, the web server with the phone page, and sending, all in one process."""
     gateway = _gateway("warning", demo=True, **AT_ANY_HOUR)
@@ -120,7 +109,6 @@ def run() -> None:
 
 
 @main.command()
-@one_line
 def web() -> None:
     """The web server: webhooks, health and metrics."""
     gateway = _gateway()
@@ -130,7 +118,6 @@ def web() -> None:
 
 
 @main.command()
-@one_line
 def worker() -> None:
     """The sending worker: as many as you like may run side by side."""
     gateway = _gateway()
@@ -144,7 +131,6 @@ def worker() -> None:
 
 
 @main.command()
-@one_line
 def release() -> None:
     """Bring the database up to date (run once before a new version starts)."""
     gateway = _gateway()
@@ -153,29 +139,21 @@ def release() -> None:
 
 def _store() -> Store:
     """The store alone, for commands that need nothing else."""
-    return open_store(_setting("database"))
-
-
-def _setting(name: str) -> str:
-    try:
-        return str(getattr(load(), name))
-    except BadSetting as error:
-        raise SystemExit(f"gateway: {error}") from None
+    return open_store(_found())
 
 
 main.add_command(check_command(_store))
 main.add_command(copy_command(_store))
 main.add_command(backup_command(_store))
-main.add_command(restore_command(lambda: _setting("database")))
+main.add_command(restore_command(lambda: load().database))
 
 
 @main.command()
-@one_line
 def demo() -> None:
     """Fill an empty database with the demo town."""
     gateway = _gateway(demo=True)
     if gateway.store.count("consumer"):
-        raise ValueError(f"{gateway.settings.database} holds consumers already; name an empty one in GATEWAY_DATABASE")
+        raise ValueError(f"{place_of(gateway.settings.database)} holds consumers already; name an empty one in GATEWAY_DATABASE")
     began = time.monotonic()
     _build_town(gateway)
     click.echo(
@@ -185,7 +163,6 @@ def demo() -> None:
 
 @main.command()
 @click.option("--phone", default="+915559999999", show_default=True, help="the phone that talks")
-@one_line
 def talk(phone: str) -> None:
     """A feature phone in the terminal."""
     from gateway.talk import talk as talking
@@ -207,7 +184,6 @@ def staff() -> None:
 @click.option("--role", required=True, help="reader, centre, section, supervisor, sms_officer or administrator")
 @click.option("--sections", default="", help="codes with spaces between; * is all of them")
 @click.option("--lang", default="hi", show_default=True, help="hi or en")
-@one_line
 def add_staff(name: str, role: str, sections: str, lang: str) -> None:
     """A new account; its first password is printed and must be changed at the first login."""
     from gateway.desk.accounts import BadAccount, add_from_console
@@ -221,7 +197,6 @@ def add_staff(name: str, role: str, sections: str, lang: str) -> None:
 
 @staff.command("password")
 @click.argument("name")
-@one_line
 def staff_password(name: str) -> None:
     """Hand over a new password; the account's logins end."""
     from gateway.desk.accounts import reset_from_console
@@ -231,7 +206,6 @@ def staff_password(name: str) -> None:
 
 @staff.command("end")
 @click.argument("name")
-@one_line
 def end_staff(name: str) -> None:
     """End all logins of an account."""
     from gateway.desk.accounts import end_from_console
@@ -240,7 +214,6 @@ def end_staff(name: str) -> None:
 
 
 @staff.command("list")
-@one_line
 def list_staff() -> None:
     """All accounts, a line each."""
     from gateway.store.staff import StaffBook
@@ -256,7 +229,6 @@ def audit() -> None:
 
 @audit.command("verify")
 @click.option("--noted", default="", help="a head noted earlier, which must still stand in the chain")
-@one_line
 def verify_audit(noted: str) -> None:
     """Walk the whole chain; note the head's seal elsewhere to be able to prove that nothing was cut off or written anew."""
     from gateway.audit import verify
@@ -268,7 +240,6 @@ def verify_audit(noted: str) -> None:
 
 
 @main.command("settings")
-@one_line
 def show_settings() -> None:
     """Print every setting, where it came from, and what it is for; secrets are masked."""
     settings = load()
@@ -276,6 +247,8 @@ def show_settings() -> None:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = "***" if value.get_secret_value() else "(empty)"
+        elif name == "database":
+            value = place_of(value)
         elif name == "webhook_secrets":
             value = dict.fromkeys(value, "***")
         click.echo(f"GATEWAY_{name.upper()} = {value}   [{_source(name, settings)}]  {field.description}")
@@ -290,7 +263,6 @@ def _source(name: str, settings: Settings) -> str:
 
 
 @main.command("kannel-config")
-@one_line
 def kannel_config() -> None:
     """Print the configuration of Kannel that goes with the settings; it holds passwords."""
     from gateway.kannel_config import configuration
@@ -299,7 +271,6 @@ def kannel_config() -> None:
 
 
 @main.command()
-@one_line
 def lint() -> None:
     """Check the catalogues: keys, slots, characters, that everything fits a phone, and what operators refuse."""
     from flows import FLOWS
@@ -325,7 +296,6 @@ def templates() -> None:
 
 @templates.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@one_line
 def templates_export(file: Path) -> None:
     """Write the sheet for the operators' portals: every pushed text in every language, typed and in the older form."""
     click.echo(export_sheet(load(), file))
@@ -333,7 +303,6 @@ def templates_export(file: Path) -> None:
 
 @templates.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@one_line
 def templates_import(file: Path) -> None:
     """Take the template ids from the sheet that came back."""
     for line in import_sheet(load(), file):
@@ -342,7 +311,6 @@ def templates_import(file: Path) -> None:
 
 @main.command()
 @click.option("--check", is_flag=True, help="only say which drawings are stale")
-@one_line
 def flows(check: bool) -> None:
     """Draw the flows, docs/flows/*.md, and print the exchanges each service takes and the longest screens."""
     from flows.paths import exchanges, services

@@ -13,7 +13,6 @@ from contextlib import closing
 from datetime import datetime
 
 import click
-import psycopg
 
 from gateway.check import check
 from gateway.hop import now_utc
@@ -74,10 +73,7 @@ def copy_command(opened: Callable[[], Store]) -> click.Command:
     @click.argument("url")
     def command(url: str) -> None:
         """Move the town to PostgreSQL at URL; the file refuses writes from then on."""
-        try:
-            counts = _copy(opened, url)
-        except (ValueError, OSError, psycopg.Error) as error:
-            raise SystemExit(f"gateway: {str(error).strip().splitlines()[0]}") from None
+        counts = _copy(opened, url)
         for table, count in counts.items():
             if count:
                 click.echo(f"{count:>10} {table}")

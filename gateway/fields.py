@@ -1,7 +1,7 @@
 """What the billing system's columns mean: each field of a consumer, a bill, a payment or a phone, read from a cell or from JSON.
 
 One table of fields per kind serves files (gateway/intake.py), the JSON API and its OpenAPI document (gateway/api.py) alike.
-Column names are those of the company's bill service (facts, utility.md section 3) and ours.
+Column names are those of the company's bill service (utility.md section 3) and ours.
 """
 
 from __future__ import annotations
@@ -393,9 +393,7 @@ def complete(kind: Kind, given: Sequence[Value], kept: Sequence[Value] | None) -
 
 
 def _worked_out(kind: Kind, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Defaults that depend on the row: a bill without a day is of its month's first; a tariff may tell town from village."""
-    if kind.name == "bills":
-        return {"issued": values["month"]}
+    """Defaults that depend on the row: a tariff may tell town from village."""
     tariff = re.fullmatch(r"N?DS-?(I{1,2})", str(values.get("category")).upper())  # utility.md section 4: DS-I rural, DS-II urban
     return {"area": "urban" if tariff[1] == "II" else "rural"} if tariff else {}
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from flows.records import Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, Watch, replace
+from flows.records import INDIA, Conversation, Effect, Facts, File, Policy, Said, Take, Tell, Text, Watch, replace
 from flows.step import stand, step
 from flows.verhoeff import with_check_digit
 from gateway import metrics
@@ -123,7 +123,7 @@ class Hop:
         log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), exc_info=error)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
-        conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
+        conversation = self.store.recall(inbound.phone, self.clock().astimezone(INDIA).date()).conversation
         return self._say_only(inbound, conversation, "sorry")
 
     def busy(self, inbound: Inbound) -> Answer:
@@ -145,7 +145,7 @@ class Hop:
     def _serve(self, group: Sequence[Inbound]) -> list[Answer | Exception]:
         """Recall for all of them, step and say each, keep all of it. What fails in between has written nothing yet."""
         began, now = time.perf_counter_ns(), self.clock()
-        known = self.store.visit([inbound.phone for inbound in group], now.date())
+        known = self.store.visit([inbound.phone for inbound in group], now.astimezone(INDIA).date())
         hops = [Heard(inbound, known[inbound.phone]) for inbound in group]
         again = self.store.answered([(hop.inbound.phone, hop.inbound.id) for hop in hops if not hop.is_surely_new])
         messages = [hop.inbound for hop in hops if hop.inbound.channel == "sms" and hop.inbound.id not in again]

@@ -26,11 +26,11 @@ from typing import Any
 import click
 import msgspec
 
-from flows.records import Bill, Payment
+from flows.records import INDIA, Bill, Payment
 from gateway.fields import Field, Kind, Value, Wrong, complete, fold, in_columns, key_of, kinds, known_columns
 from gateway.sheets import BadFile, CsvWriter, Row, Sheet, open_sheet
 from gateway.store import Store
-from gateway.store.sql import millis, moment
+from gateway.store.sql import millis, moment, retried
 
 #: Most rows a transaction ever touches, and the fewest it is made for.
 MOST_ROWS, LEAST_ROWS = 5_000, 100
@@ -125,15 +125,23 @@ class Change:
 def compare(store: Store, kind: Kind, rows: Sequence[Sequence[Value]], now: datetime) -> list[Change]:
     """The rows that are new or differ from what is kept."""
     kept = _kept(store, kind, rows) if rows else {}
-    changes = []
+    changes, arrived = [], _arrived(kind, now)
     for given in rows:
         before = kept.get(key_of(kind, given))
         row = complete(kind, given, before)
-        if before is None and kind.name == "phones":
-            row = tuple(millis(now) if column == "linked_at" else value for column, value in zip(kind.columns, row, strict=True))
+        if before is None and arrived:
+            row = tuple(value or arrived.get(column, value) for column, value in zip(kind.columns, row, strict=True))
         if row != before:
             changes.append(Change(row, before))
     return changes
+
+
+def _arrived(kind: Kind, now: datetime) -> Mapping[str, Value]:
+    """What a new row of a kind has of its arrival: a bill without a day is of this day, for what was paid before that may have
+    been for another."""
+    if kind.name == "phones":
+        return {"linked_at": millis(now)}
+    return {"issued": now.astimezone(INDIA).date().isoformat()} if kind.name == "bills" else {}
 
 
 def _kept(store: Store, kind: Kind, rows: Sequence[Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
@@ -518,10 +526,15 @@ def _apply_all(
     store: Store, id_: int, kind: Kind, hooks: Hooks, progress: Progress, now: Callable[[], datetime], total: int, left_out: int
 ) -> Report:  # fmt: skip
     size, more = LEAST_ROWS, True
+
+    def group() -> bool:
+        with store.write(TAKING_IN):
+            return _apply_group(store, id_, kind, size, hooks, now())
+
     while more:
         began = time.monotonic()
-        with _short(), store.write(TAKING_IN):
-            more = _apply_group(store, id_, kind, size, hooks, now())
+        with _short():
+            more = retried(group)
         size = _paced(size, time.monotonic() - began)
         counts = Counts(*store.database.rows("select added, changed, same from intake where id = ?", (id_,))[0])
         progress("Taking into use", counts.new + counts.changed + counts.unchanged, total - left_out)
@@ -623,7 +636,7 @@ class Opened:
 
 
 def import_command(opened: Callable[[], Opened]) -> click.Command:
-    """`gateway import KIND FILE`; `opened` is called when the command runs. Errors end it with one line."""
+    """`gateway import KIND FILE`; `opened` is called when the command runs."""
 
     @click.command("import")
     @click.argument("kind", type=click.Choice(list(kinds())))
@@ -632,14 +645,13 @@ def import_command(opened: Callable[[], Opened]) -> click.Command:
     @click.option("--map", "pairs", multiple=True, metavar="'COLUMN=FIELD'", help="our field for a column of another name")
     def command(kind: str, file: Path, dry_run: bool, pairs: tuple[str, ...]) -> None:
         """Take in a CSV or XLSX file from the billing system."""
+        mapping, parts = _mapping(pairs), opened()
         try:
-            mapping = _mapping(pairs)
-            parts = opened()
             with _bar() as progress:
                 report = import_file(parts.store, kind, file, ca_pattern=parts.ca_pattern, mapping=mapping, hooks=parts.hooks,
                                      dry_run=dry_run, progress=progress)  # fmt: skip
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"gateway: {file.name}: {error}") from None
+        except BadFile as bad:
+            raise BadFile(f"{file.name}: {bad}") from None
         for line in (*report.notices, *report.lines()):
             click.echo(line)
 

@@ -15,6 +15,7 @@ from gateway.app import Gateway
 from gateway.campaigns import REASONS, Office
 from gateway.duties import Keeper
 from gateway.export import export_command
+from gateway.fields import MOST_PAISE
 from gateway.intake import Opened, import_command
 from gateway.records import masked
 from gateway.staff import console
@@ -68,8 +69,14 @@ def _readers(opened: Opener) -> click.Group:
         gateway = opened()
         if not re.fullmatch(r"[0-9]{3,12}", staff):
             raise click.ClickException("STAFF: 3 to 12 digits, as on the card")
-        with gateway.store.write():
-            count = Readings(gateway.store.database).add_reader(staff, _phone(gateway, phone), Name(latin=name), section)
+        number, database = _phone(gateway, phone), gateway.store.database
+        try:
+            with gateway.store.write():
+                count = Readings(database).add_reader(staff, number, Name(latin=name), section)
+        except Exception as error:
+            if not database.is_duplicate(error):
+                raise
+            raise click.ClickException(f"{masked(number)} is another reader's phone: gateway reader list") from None
         click.echo(f"reader {staff}: {count} accounts of section {section}")
 
     @group.command("remove")
@@ -119,7 +126,7 @@ def _linking(opened: Opener) -> click.Command:
 def _selected(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that choose whom a campaign is for."""
     for decorate in (
-        click.option("--at-least", type=click.IntRange(0), default=0, help="least amount in rupees"),
+        click.option("--at-least", type=click.IntRange(0, MOST_PAISE // 100), default=0, help="least amount in rupees"),
         click.option("--category", default="", help="tariff category such as DS-II"),
         click.option("--section", default="", help="code of a section"),
         click.argument("kind", type=click.Choice(["due", "overdue", "notice"])),
@@ -196,7 +203,7 @@ def _selection(kind: str, section: str, category: str, at_least: int) -> Selecti
 def _duties(opened: Opener) -> list[click.Command]:
     @click.command("purge")
     def purge() -> None:
-        """Erase what is older than the keep_... settings say; run it daily."""
+        """Erase what is older than the keep_... settings say; a worker does so every night."""
         gateway = opened()
         for what, count in Keeper(gateway.store, gateway.settings).purge(gateway.hop.clock()).items():
             if count:

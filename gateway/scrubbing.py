@@ -1,4 +1,4 @@
-"""What an operator's refusal asks for: the scrubbing code in a delivery report decides (facts: telecom-india.md section 3)."""
+"""What an operator's refusal asks for: the scrubbing code in a delivery report decides (telecom-india.md section 3)."""
 
 from __future__ import annotations
 

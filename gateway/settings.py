@@ -1,27 +1,40 @@
 """Every setting in one typed place: read from the environment (GATEWAY_...) or a .env file, checked once at the start.
 
-Numbers of law, tariff and telecom rule carry their source in the description; `gateway settings` prints them all with where
-each came from.
+Numbers of law, tariff and telecom rule carry their source in the description, which docs/sources.md resolves; `gateway settings`
+prints them all with where each came from.
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from string import Template
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from flows.casework import CASES
 from flows.records import Area, LimitChange, Policy
 from gateway.throttle import Sending
 
-Lang = Literal["hi", "hi-Latn", "en"]
+PREFIX = "GATEWAY_"
+#: Numbers and where they end: a slip of the finger is refused at the start, and does not erase everything or wait for ever.
+Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Many = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+Kept = Annotated[int, Field(ge=1, le=36_500)]
+Hours = Annotated[int, Field(ge=0, le=876_000)]
+Minutes = Annotated[int, Field(ge=0, le=1_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Rate = Annotated[float, Field(ge=0.001, le=1_000_000)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 #: A time limit as `limit_changes` writes it.
 LIMIT_CHANGE = re.compile(
     r"(?P<service>\w+) (?P<area>urban|rural|all) (?P<count>\d{1,4}) (?P<unit>hours|days) from (?P<since>\d{4}-\d\d-\d\d)(?:,.*)?"
@@ -72,7 +85,7 @@ class UssdPlatform(BaseModel):
 class Settings(BaseSettings):
     """What a company sets. Hours and days are plain numbers, money whole rupees, loads kilowatts."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     # --- the product
     database: str = Field(
@@ -82,19 +95,19 @@ class Settings(BaseSettings):
     writers: Annotated[int, Field(ge=1, le=16)] = Field(
         2, description="threads of a web process that serve hops, on PostgreSQL; a file has one writer (docs/scale.md)"
     )
-    disk_low_mb: Annotated[int, Field(ge=0)] = Field(
+    disk_low_mb: Number = Field(
         1000, description="megabytes free on the disk below which an alarm is raised; 0: the disk is not looked at [proposal]"
     )
-    disk_reserve_mb: Annotated[int, Field(ge=1)] = Field(
+    disk_reserve_mb: Many = Field(
         16, description="megabytes kept in a file beside the database and given up when the disk is full [proposal]"
     )
     host: str = Field("127.0.0.1", description="address the web server listens on")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port the web server listens on")
+    port: Port = Field(8000, description="port the web server listens on")
     demo: bool = Field(False, description="a demo town and the phone page; only on loopback")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
     # --- the company, as people read it
-    company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: facts, telecom-india.md section 2)")
+    company: str = Field("SBPDCL", description="brand in every SMS (DLT asks for it: telecom-india.md section 2)")
     helpline: str = Field("1912", description="toll-free number (utility.md section 1, S2)")
     shortcode: str = Field("56161", description="number people text, printed in SMS texts")
     missed_number: str = Field("56162", description="number for missed calls, answered with the bill by SMS (utility.md 1, S10)")
@@ -105,7 +118,7 @@ class Settings(BaseSettings):
     at_username: str = Field("", description="Africa's Talking user name; `sandbox` in the sandbox; empty: not used")
     at_api_key: SecretStr = Field(SecretStr(""), description="Africa's Talking API key")
     at_sender: str = Field("", description="sender of SMS; empty: the account's default")
-    at_fetch_minutes: Annotated[int, Field(ge=0)] = Field(
+    at_fetch_minutes: Minutes = Field(
         5, description="minutes after which messages the webhook may have missed are fetched; 0: never (africastalking.md 7)"
     )
     at_base_url: str = Field("", description="another API address, such as an emulator's")
@@ -115,7 +128,7 @@ class Settings(BaseSettings):
         '{"kannel": ["..."], "africastalking": ["..."]}; a plain list, or the name *, is for those not named',
     )
     webhook_networks: tuple[str, ...] = Field((), description="CIDR list that webhooks are taken from; empty: any")
-    send_timeout: float = Field(
+    send_timeout: Seconds = Field(
         65, description="seconds to wait for a carrier's answer: longer than the carrier's own (limits.md section 5)"
     )
     senders: Annotated[int, Field(ge=1, le=64)] = Field(8, description="independent sending threads (limits.md section 5)")
@@ -131,7 +144,7 @@ class Settings(BaseSettings):
     )
     kannel_calls: str = Field("", description="this gateway as Kannel reaches it; empty: http://host:port of these settings")
     kannel_smsc_host: str = Field("", description="the operator's SMSC; empty: a fake one, to try with")
-    kannel_smsc_port: int = Field(2775, description="its SMPP port")
+    kannel_smsc_port: Port = Field(2775, description="its SMPP port")
     kannel_smsc_username: str = Field("", description="system id the operator gave")
     kannel_smsc_password: SecretStr = Field(SecretStr(""), description="password the operator gave")
     kannel_smsc_type: str = Field("", description="system type the operator gave")
@@ -170,29 +183,27 @@ class Settings(BaseSettings):
     routes: tuple[str, ...] = Field(
         (), description='which carrier sends what, first fit first: ["bulk: mobileseva kannel", "*: kannel"] (gateway/routing.py)'
     )
-    sends_per_second: Annotated[float, Field(gt=0)] = Field(
+    sends_per_second: Rate = Field(
         50, description="messages a second to a carrier from all workers; no limit is published (africastalking.md 7) [proposal]"
     )
-    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        {}, description='another number a second for a carrier, as {"kannel": 20} [proposal]'
-    )
-    report_wait_seconds: Annotated[int, Field(ge=0)] = Field(
+    rates: dict[str, Rate] = Field({}, description='another number a second for a carrier, as {"kannel": 20} [proposal]')
+    report_wait_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         120, description="seconds a delivery report is awaited before what may have gone is sent again [proposal]"
     )
     quiet_from: time = Field(
         time(21), description="from then, India's time, nothing leaves that nobody asked for (telecom-india.md section 2, S54)"
     )
     quiet_until: time = Field(time(8), description="until then (telecom-india.md section 2) [proposal]")
-    bulk_per_feeder_minute: Annotated[float, Field(gt=0)] = Field(
+    bulk_per_feeder_minute: Rate = Field(
         60, description="bills and reminders a minute behind one feeder, so that not all call at once [proposal]"
     )
-    equal_most: int = Field(5, description="equal texts to one phone, after which more are held for a person to see [proposal]")
-    equal_minutes: int = Field(30, description="minutes in which equal texts are counted [proposal]")
-    template_a_day: int = Field(30, description="messages of one template to one phone in 24 hours, then held [proposal]")
-    parts_an_hour: int = Field(
+    equal_most: Many = Field(5, description="equal texts to one phone, after which more are held for a person to see [proposal]")
+    equal_minutes: Minutes = Field(30, description="minutes in which equal texts are counted [proposal]")
+    template_a_day: Many = Field(30, description="messages of one template to one phone in 24 hours, then held [proposal]")
+    parts_an_hour: Many = Field(
         60_000, description="SMS parts an hour, then bulk waits; a month's bills are 45,000 (telecom-india.md 4) [proposal]"
     )
-    parts_a_day: int = Field(150_000, description="the same for 24 hours [proposal]")
+    parts_a_day: Many = Field(150_000, description="the same for 24 hours [proposal]")
 
     # --- what fits on a phone
     ussd_septets: Annotated[int, Field(ge=100, le=182)] = Field(
@@ -217,55 +228,57 @@ class Settings(BaseSettings):
     bill_to_unlinked: Literal["none", "amount_only", "full"] = Field(
         "amount_only", description="what a phone that is not linked sees of a bill (utility.md 7.6)"
     )
-    guesses_a_day: int = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
-    objection_hours: int = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
-    patience_days: int = Field(
+    guesses_a_day: Many = Field(5, description="wrong account numbers or second facts a phone may try in a day [proposal]")
+    objection_hours: Hours = Field(24, description="hours in which GALAT cancels a disconnection (utility.md 7.4) [proposal]")
+    patience_days: Days = Field(
         30,
         description="days of waiting for the person's answer, papers or fee after which the desk may close a request as expired "
         "(the company's form names a period, not its length: the company orders it) [proposal]",
     )
-    link_objection_days: int = Field(7, description="days in which GALAT undoes a new link [proposal]")
-    desk_idle_minutes: Annotated[int, Field(ge=1)] = Field(
+    link_objection_days: Days = Field(7, description="days in which GALAT undoes a new link [proposal]")
+    desk_idle_minutes: Annotated[int, Field(ge=1, le=1_440)] = Field(
         30, description="minutes without a click after which a login at the desk ends (ASVS 5.0, 7.3.1)"
     )
-    desk_session_hours: Annotated[int, Field(ge=1)] = Field(
+    desk_session_hours: Annotated[int, Field(ge=1, le=720)] = Field(
         12, description="hours after which a login at the desk ends in any case (ASVS 5.0, 7.3.2)"
     )
     desk_second_factor: bool = Field(
         False, description="whether everybody at the desk must have set up a code from an app before going on (ASVS 5.0, 6.3.3)"
     )
-    part_paise: int = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
-    reopen_days: int = Field(7, description="days in which NAHI opens a finished request again [proposal]")
-    answer_seconds: Annotated[float, Field(gt=0)] = Field(
+    part_paise: Number = Field(15, description="price of one SMS part in paise, for the figures at the desk only [proposal]")
+    reopen_days: Days = Field(7, description="days in which NAHI opens a finished request again [proposal]")
+    answer_seconds: Seconds = Field(
         7, description="seconds after which a USSD hop is answered `try again`; the carrier waits 10 (africastalking.md 1)"
     )
-    hops_a_minute: int = Field(120, description="USSD hops of one phone in a minute, then `try again` [proposal]")
-    loop_minutes: int = Field(10, description="minutes in which SMS of one phone are counted, to notice a machine [proposal]")
-    loop_most: int = Field(
+    hops_a_minute: Many = Field(120, description="USSD hops of one phone in a minute, then `try again` [proposal]")
+    loop_minutes: Minutes = Field(10, description="minutes in which SMS of one phone are counted, to notice a machine [proposal]")
+    loop_most: Many = Field(
         60, description="SMS of one phone in that time, after which none is answered; five services are some 30 [proposal]"
     )
-    loop_equal: int = Field(5, description="the same, for SMS with equal words, answers like 1 and HAAN not counted [proposal]")
-    resume_minutes: int = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
-    idle_hours: int = Field(12, description="hours after which an open question is forgotten [proposal]")
-    priority_load_kw: int = Field(
+    loop_equal: Many = Field(5, description="the same, for SMS with equal words, answers like 1 and HAAN not counted [proposal]")
+    resume_minutes: Minutes = Field(30, description="minutes in which a dropped conversation is offered again [proposal]")
+    idle_hours: Hours = Field(12, description="hours after which an open question is forgotten [proposal]")
+    priority_load_kw: Number = Field(
         5, description="larger loads first: kW from which a request is in the priority queue (utility.md 7.1, S1)"
     )
-    phone_from_load_kw: int = Field(0, description="kW from which a new connection is opened by phone; below it a call back (S1)")
+    phone_from_load_kw: Number = Field(
+        0, description="kW from which a new connection is opened by phone; below it a call back (S1)"
+    )
     phone_from_date: date = Field(date(2017, 3, 10), description="day from which new connections are opened by phone (S1)")
-    free_units: int = Field(125, description="free units a month, since 2025-08-01 (utility.md section 4, S13)")
-    test_fee_single: int = Field(100, description="meter test fee in rupees, single phase, 2018 (utility.md section 6, S21)")
-    test_fee_three: int = Field(200, description="meter test fee in rupees, three phase, 2018 (utility.md section 6, S21)")
-    new_connection_days_urban: int = Field(7, description="time limit, from 2024-02-22 (S16)")
-    new_connection_days_rural: int = Field(15, description="time limit, from 2024-02-22 (S16)")
-    name_transfer_days: int = Field(7, description="time limit, unverified for Bihar (utility.md section 6)")
-    meter_hours_urban: int = Field(24, description="time limit, 2021 (S17)")
-    meter_hours_rural: int = Field(72, description="time limit, 2021 (S17)")
-    meter_test_days: int = Field(15, description="time limit of an accuracy test (S21, S22)")
-    disconnection_days: int = Field(30, description="time limit, UP rule (S23)")
-    transformer_hours_urban: int = Field(24, description="time limit, 2021 (S17)")
-    transformer_hours_rural: int = Field(72, description="time limit, 2021 (S17)")
-    reading_days: int = Field(7, description="time limit for a reading complaint [proposal]")
-    call_back_days: int = Field(2, description="time limit for a call back [proposal]")
+    free_units: Number = Field(125, description="free units a month, since 2025-08-01 (utility.md section 4, S13)")
+    test_fee_single: Number = Field(100, description="meter test fee in rupees, single phase, 2018 (utility.md section 6, S21)")
+    test_fee_three: Number = Field(200, description="meter test fee in rupees, three phase, 2018 (utility.md section 6, S21)")
+    new_connection_days_urban: Days = Field(7, description="time limit, from 2024-02-22 (S16)")
+    new_connection_days_rural: Days = Field(15, description="time limit, from 2024-02-22 (S16)")
+    name_transfer_days: Days = Field(7, description="time limit, unverified for Bihar (utility.md section 6)")
+    meter_hours_urban: Hours = Field(24, description="time limit, 2021 (S17)")
+    meter_hours_rural: Hours = Field(72, description="time limit, 2021 (S17)")
+    meter_test_days: Days = Field(15, description="time limit of an accuracy test (S21, S22)")
+    disconnection_days: Days = Field(30, description="time limit, UP rule (S23)")
+    transformer_hours_urban: Hours = Field(24, description="time limit, 2021 (S17)")
+    transformer_hours_rural: Hours = Field(72, description="time limit, 2021 (S17)")
+    reading_days: Days = Field(7, description="time limit for a reading complaint [proposal]")
+    call_back_days: Days = Field(2, description="time limit for a call back [proposal]")
 
     limit_changes: tuple[str, ...] = Field(
         (),
@@ -274,37 +287,41 @@ class Settings(BaseSettings):
     )
 
     # --- bills, readings and reminders
-    api_clients: dict[str, str] = Field({}, description="clients of the JSON API and the SHA-256 of their keys: gateway api-key")
+    api_clients: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        {}, description="clients of the JSON API and the SHA-256 of their keys: gateway api-key"
+    )
     billing_url: str = Field("", description="where readings are posted to; empty: they wait for `gateway export readings`")
     billing_secret: SecretStr = Field(SecretStr(""), description="key of the readings' X-Signature (HMAC-SHA256)")
-    answer_days: int = Field(30, description="days in which a bill SMS may be answered [proposal]")
-    confirm_days: int = Field(7, description="days without GALAT after which a phone noted by a reader hears amounts [proposal]")
-    low_balance_percent: tuple[int, ...] = Field(
+    answer_days: Days = Field(30, description="days in which a bill SMS may be answered [proposal]")
+    confirm_days: Days = Field(7, description="days without GALAT after which a phone noted by a reader hears amounts [proposal]")
+    low_balance_percent: tuple[Annotated[int, Field(ge=0, le=100)], ...] = Field(
         (30, 10, 0), description="percent of the last recharge at which a prepaid balance is told (utility.md section 4, S84)"
     )
-    session_seconds: int = Field(180, description="after so long without a word a USSD session is over (telecom-india.md 4)")
+    session_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        180, description="after so long without a word a USSD session is over (telecom-india.md 4)"
+    )
     own_reading_from: Annotated[int, Field(ge=1, le=31)] = Field(
         25, description="first day of the month for own readings [proposal]"
     )
     own_reading_to: Annotated[int, Field(ge=1, le=31)] = Field(31, description="day of the month until which [proposal]")
-    usual_times: int = Field(3, description="a reading is far above the usual from so many times the last units [proposal]")
-    usual_least: int = Field(200, description="units that are never far above the usual [proposal]")
+    usual_times: Many = Field(3, description="a reading is far above the usual from so many times the last units [proposal]")
+    usual_least: Number = Field(200, description="units that are never far above the usual [proposal]")
     mobile_pattern: str = Field(r"[6-9]\d{9}", description="shape of a mobile number (telecom-india.md section 4, S62)")
-    notice_clear_days: Annotated[int, Field(ge=15)] = Field(
+    notice_clear_days: Annotated[int, Field(ge=15, le=365)] = Field(
         15, description="clear days between a notice and the day it names (Electricity Act 2003 s.56; utility.md section 6)"
     )
-    due_soon_days: int = Field(3, description="days before the due day from which a reminder goes out [proposal]")
-    bulk_ahead: int = Field(500, description="reminders put into the outbox ahead of sending: what waits behind can be cleared")
+    due_soon_days: Days = Field(3, description="days before the due day from which a reminder goes out [proposal]")
+    bulk_ahead: Many = Field(500, description="reminders put into the outbox ahead of sending: what waits behind can be cleared")
 
     # --- how long data is kept (telecom-india.md section 7; DPDP Rules 2025 rule 6: logs at least a year)
-    keep_ussd_days: int = Field(30, description="USSD answers (telecom-india.md section 7)")
-    keep_text_days: int = Field(90, description="texts in and out and their phones (telecom-india.md section 7)")
-    keep_log_days: Annotated[int, Field(ge=365)] = Field(
+    keep_ussd_days: Kept = Field(30, description="USSD answers (telecom-india.md section 7)")
+    keep_text_days: Kept = Field(90, description="texts in and out and their phones (telecom-india.md section 7)")
+    keep_log_days: Annotated[int, Field(ge=365, le=36_500)] = Field(
         365, description="what was sent when, without text and phone; accesses (DPDP Rules 2025 rule 6)"
     )
-    keep_request_days: int = Field(1095, description="requests after their end (telecom-india.md section 7)")
-    keep_reading_days: int = Field(1095, description="meter readings: they prove bills [proposal]")
-    keep_draft_days: int = Field(7, description="answers of an unfinished conversation (telecom-india.md section 7)")
+    keep_request_days: Kept = Field(1095, description="requests after their end (telecom-india.md section 7)")
+    keep_reading_days: Kept = Field(1095, description="meter readings: they prove bills [proposal]")
+    keep_draft_days: Kept = Field(7, description="answers of an unfinished conversation (telecom-india.md section 7)")
     pseudonym_key: SecretStr = Field(
         SecretStr(""), description="key under which phones in old logs stay comparable; empty: they are blanked"
     )
@@ -385,6 +402,8 @@ class Settings(BaseSettings):
             raise ValueError(f"webhook_secrets: an open webhook of {unlocked[0]} is refused; set {example} with 128 bits")
         if strange := [name for name in self.webhook_secrets if name not in ("*", *used, *self.ussd_platforms)]:
             raise ValueError(f"webhook_secrets: {strange[0]} is no carrier; there are {', '.join((*used, *self.ussd_platforms))}")
+        if strange := [name for name in self.rates if name not in ("phone", *used, *self.ussd_platforms)]:
+            raise ValueError(f"rates: {strange[0]} is no carrier; there are {', '.join((*used, *self.ussd_platforms))}")
         if self.demo and not _is_loopback(self.host):
             raise ValueError(
                 "demo: the phone page has no lock and stays on loopback; set GATEWAY_HOST=127.0.0.1 or GATEWAY_DEMO=false"
@@ -504,12 +523,32 @@ class BadSetting(Exception):
 
 def load(**overrides: Any) -> Settings:
     """The settings, or BadSetting with one line."""
+    file = overrides.get("_env_file", Settings.model_config["env_file"])
+    for name in (*os.environ, *(dotenv_values(file) if file else ())):
+        _known(name.upper())
     try:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = "_".join(str(part) for part in first["loc"][:1]) or ""
-        why = str(first["msg"]).removeprefix("Value error, ")
+        name, *within = map(str, first["loc"] or ("",))
+        why = ": ".join((*within, str(first["msg"]).removeprefix("Value error, ")))
         raise BadSetting(f"GATEWAY_{name.upper()}: {why}" if name else why) from None
-    except ValueError as error:  # pydantic-settings: a list that is not JSON
-        raise BadSetting(f'{error}: lists are written as JSON, such as ["..."]') from None
+    except SettingsError as error:  # a list or a mapping that is not JSON
+        found = re.search(r'field "(\w+)"', str(error))
+        if not found:
+            raise BadSetting(str(error)) from None
+        is_mapping = get_origin(Settings.model_fields[found[1]].annotation) is dict
+        example = '{"name": ...}' if is_mapping else '["...", "..."]'
+        raise BadSetting(f"GATEWAY_{found[1].upper()}: this is not JSON: write it like {example}") from None
+
+
+def _known(name: str) -> None:
+    """Raises BadSetting for the name of a setting that there is not: misspelt, it would be passed over without a word."""
+    known = [field.upper() for field in Settings.model_fields]
+    prefix, given = name[: len(PREFIX)], name[len(PREFIX) :]
+    if prefix != PREFIX or given in known or given.startswith("TESTS_"):
+        return
+    near = difflib.get_close_matches(given, known, 1)
+    raise BadSetting(
+        f"{name}: there is no such setting; " + (f"is it {PREFIX}{near[0]}?" if near else "`gateway settings` names all")
+    )

@@ -22,9 +22,9 @@ from typing import Any, Protocol, TextIO
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from openpyxl.utils.exceptions import InvalidFileException
 
 DELIMITERS = ",;\t|"
+NO_HEADER = "the file has no header row: the first row must name the columns"
 #: A workbook that unpacks to more is refused before it fills the memory.
 MOST_UNPACKED = 1 << 30
 #: What a spreadsheet takes for a formula (OWASP, CSV injection).
@@ -90,7 +90,7 @@ def _scan(path: Path) -> tuple[str, str]:
             if is_utf8:
                 is_utf8 = _decodes(utf8, block)
     if not head.strip():
-        raise BadFile(f"{path.name}: the file is empty")
+        raise BadFile("the file is empty")
     return digest.hexdigest(), _encoding(head, is_utf8 and _decodes(utf8, b"", last=True))
 
 
@@ -106,7 +106,7 @@ def _encoding(head: bytes, is_utf8: bool) -> str:
     if head.startswith(b"PK\x03\x04"):
         return "xlsx"
     if head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise BadFile("this is an old Excel file (.xls): save it as .xlsx or CSV")
+        raise BadFile("this is an old Excel file (.xls), or one with a password: save it as .xlsx without one, or as CSV")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in head:
@@ -117,8 +117,10 @@ def _encoding(head: bytes, is_utf8: bool) -> str:
 def _csv(file: io.BufferedReader, digest: str, encoding: str, known: Callable[[str], bool], size: int) -> Sheet:
     lines = io.TextIOWrapper(file, encoding=encoding, newline="")
     rows = _csv_rows(lines, _delimiter(lines, known), encoding)
-    header = next(rows).cells
-    sheet = Sheet(digest, header, _fitted(rows, len(header)), size, lambda: lines.buffer.tell())
+    first = next(rows, None)
+    if first is None:
+        raise BadFile(NO_HEADER)
+    sheet = Sheet(digest, first.cells, _fitted(rows, len(first.cells)), size, lambda: lines.buffer.tell())
     if encoding == "cp1252":
         sheet.notices.append("the file is not UTF-8 and was read as Windows-1252: look at a few names before you go on")
     return sheet
@@ -131,7 +133,7 @@ def _delimiter(lines: TextIO, known: Callable[[str], bool]) -> str:
         while not first.strip():
             first = lines.readline(_BLOCK)
             if not first:
-                raise BadFile("the file has no header row: the first row must name the columns")
+                raise BadFile(NO_HEADER)
     except UnicodeError:
         raise BadFile("the file is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV UTF-8") from None
     lines.seek(0)
@@ -140,7 +142,10 @@ def _delimiter(lines: TextIO, known: Callable[[str], bool]) -> str:
         cells = next(csv.reader([first], delimiter=delimiter))
         return sum(map(known, cells)), len(cells)
 
-    return max(DELIMITERS, key=fitness)
+    try:
+        return max(DELIMITERS, key=fitness)
+    except csv.Error as error:
+        raise BadFile(f"the header row: {error}: is this a table?") from None
 
 
 def _csv_rows(lines: TextIO, delimiter: str, encoding: str) -> Iterator[Row]:
@@ -185,8 +190,10 @@ def _workbook(file: io.BufferedReader, digest: str) -> Sheet:
         sheet.reset_dimensions()
     except BadFile:
         raise
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError, OSError):
-        raise BadFile("this is not a workbook that can be read: save it again as .xlsx or as CSV UTF-8") from None
+    except Exception:  # whatever the library trips over in a file that is damaged, has a password, or holds only charts
+        raise BadFile(
+            "this is not a workbook that can be read: save its rows again as .xlsx, without password and charts, or as CSV UTF-8"
+        ) from None
     numeric: set[int] = set()
     progress = [0]
     rows = _workbook_rows(sheet.iter_rows(), numeric, progress)
@@ -208,7 +215,7 @@ def _workbook_rows(rows: Iterator[Any], numeric: set[int], progress: list[int]) 
             if any(cells):
                 numeric.update(index for index, cell in enumerate(row) if isinstance(cell.value, int | float))
                 yield Row(number, cells)
-    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, OSError, EOFError):
+    except Exception:  # as above: most of a workbook is read row by row
         raise BadFile(f"after row {number}: the workbook is damaged: save it again, or as CSV UTF-8") from None
 
 

@@ -70,7 +70,10 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     except UnicodeDecodeError:
         raise ValueError("the sheet is not in UTF-8: save it as `CSV UTF-8`") from None
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    yield from csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    try:
+        yield from csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    except csv.Error as error:
+        raise ValueError(f"this is no such sheet: {error}") from None
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:

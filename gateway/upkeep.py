@@ -1,4 +1,5 @@
-"""What keeps the store well while nobody looks: an eye on the disk with a reserve on it, and `gateway check` once a day."""
+"""What keeps the store well while nobody looks: an eye on the disk with a reserve on it, and `gateway check` and `gateway purge`
+once a night."""
 
 from __future__ import annotations
 
@@ -6,26 +7,26 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from flows.records import INDIA
 from gateway.check import check
+from gateway.duties import Keeper
+from gateway.settings import Settings
 from gateway.store import Store
-from gateway.store.invariants import Invariants
 from gateway.store.queue import Queue
-from gateway.store.sql import millis
 from gateway.store.sqlite import SQLite
 
 log = structlog.get_logger()
 
 #: How often there is a look at the disk: service is back within 10 seconds of space.
 EVERY_SECONDS = 5.0
-#: The hours, India's time, in which the daily check begins: the fewest people are up.
+#: The hours, India's time, in which the daily check and purge begin: the fewest people are up.
 NIGHT = range(2, 5)
-ONCE_A_NIGHT_MILLIS = 12 * 3_600_000
+ONCE_A_NIGHT = timedelta(hours=12)
 #: With less than this free on the disk nothing can be relied on to be kept.
 FULL_BYTES = 2_000_000
 
@@ -99,7 +100,7 @@ class Upkeep:
         if now.astimezone(INDIA).hour not in NIGHT:
             return
         with self._store.write():
-            mine = Invariants(self._store).claim(millis(now), ONCE_A_NIGHT_MILLIS)
+            mine = self._store.claim("check", now, ONCE_A_NIGHT)
         if not mine:
             return
         faults = check(self._store, now)
@@ -111,3 +112,30 @@ class Upkeep:
             else:
                 self._queue.end_alarm("check", self._name, now)
         log.info("check.done", faults=len(faults))
+
+
+class Purging:
+    """Runs `gateway purge` once a night, whichever worker comes first; in a thread of its own, for there may be much to erase."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._store, self._settings, self._clock = store, settings, clock
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`."""
+        while not stop.is_set():
+            try:
+                self.purge_if_due(stop)
+            except Exception as error:  # the disk is full or the database away: what is left is erased tomorrow
+                log.error("purge.failed", exc_info=error)
+            stop.wait(EVERY_SECONDS)
+        self._store.close()
+
+    def purge_if_due(self, stop: threading.Event) -> None:
+        """Erase what is too old, once a night."""
+        now = self._clock()
+        if now.astimezone(INDIA).hour not in NIGHT:
+            return
+        with self._store.write():
+            mine = self._store.claim("purge", now, ONCE_A_NIGHT)
+        if mine:
+            log.info("purge.done", **Keeper(self._store, self._settings, stop).purge(now))

@@ -6,6 +6,8 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,9 +21,11 @@ from starlette.testclient import TestClient
 
 from flows.records import Bill, Payment
 from gateway.api import BODY_LIMIT, api_routes, key_command, new_key
+from gateway.app import Gateway, make_app
 from gateway.intake import Hooks
 from gateway.store import Store, open_store
 from tests import town
+from tests.postgres import Server
 
 KEY = "a-key-of-the-billing-system"
 CLIENTS = {"billing": hashlib.sha256(KEY.encode()).hexdigest(), "other": hashlib.sha256(b"other").hexdigest()}
@@ -237,6 +241,19 @@ def test_our_own_fault_shows_nothing_of_us(tmp_path: Path) -> None:
     assert "secret" not in answer.text
     assert not store.database.rows("select 1 from bill where month = '2026-06-01'")
     store.close()
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_however_many_call_at_once_few_connections_are_open(gateway: Gateway, postgres: Server) -> None:
+    """As docs/scale.md counts them: PostgreSQL lets in only so many."""
+    opened = replace(gateway, settings=gateway.settings.model_copy(update={"api_clients": CLIENTS}))
+    with TestClient(make_app(opened, send=False), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(40) as callers:
+        for path in ("/api/v1/requests/12345674", "/desk/login", "/readyz"):
+            answers = [callers.submit(client.get, path, headers=AUTH) for _ in range(120)]
+            assert {answer.result().status_code for answer in answers} <= {200, 404}
+        ((count,),) = postgres.sql("select count(*) from pg_stat_activity where datname = 'town'")
+    assert isinstance(count, int)
+    assert count <= 10 + gateway.settings.writers
 
 
 def test_a_fresh_key_opens(tmp_path: Path) -> None:

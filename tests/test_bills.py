@@ -6,7 +6,9 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -16,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from flows.records import Conversation, Name, Place, Take
+from flows.records import Conversation, Name, Place, Take, Unlink
 from gateway.api import new_key
 from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
@@ -27,11 +29,15 @@ from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
 from gateway.intake import apply
 from gateway.office import add_commands
-from gateway.records import Inbound
+from gateway.records import Inbound, Report
 from gateway.settings import Settings
 from gateway.staff import Staff
+from gateway.store import open_store
 from gateway.store.campaigns import Selection
+from gateway.store.postgres import PostgreSQL
+from gateway.store.queue import Queue
 from gateway.store.readings import Linking, Readings, Taken
+from gateway.store.sqlite import SQLite
 from gateway.tariff import charges, make_bill, tariff
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
@@ -114,6 +120,87 @@ def test_a_billing_system_that_is_away_is_asked_again(gateway: Gateway, clock: C
     assert Handover(gateway.store, webhook, clock).work() == 0
     webhook.close()
     assert gateway.store.database.rows("select tries, note, handed from reading") == [(1, "ConnectionError", 0)]
+
+
+def test_a_billing_system_that_hangs_holds_nobody_up(gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.handover.PATIENCE", 0.2)
+    for account in ("100000001", "100000002", "100000003"):
+        take(gateway, account)
+    others: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # it takes the call and never answers
+        webhook = Webhook(f"http://127.0.0.1:{hangs.getsockname()[1]}/", "secret")
+        handover = Handover(gateway.store, webhook, clock)
+        chores = Chores(gateway.store, [Chore("readings", handover.work), Chore("others", lambda: others.append(1))])
+        for _ in range(5):
+            chores.round()
+        tried = "select sum(tries) from reading"
+        assert (gateway.store.database.rows(tried), len(others)) == ([(1,)], 5), "one waits for all, and not in every round"
+        clock.wait(timedelta(seconds=11))
+        for _ in range(5):
+            chores.round()
+        assert gateway.store.database.rows(tried) == [(2,)]
+        clock.wait(timedelta(seconds=11))
+        assert (handover.work(), gateway.store.database.rows(tried)) == (0, [(2,)]), "longer each time"
+        webhook.close()
+
+
+def test_a_slow_billing_system_lets_others_have_their_turn(
+    gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.handover.TURN_SECONDS", 0.05)
+
+    class Slow:
+        def take(self, taken: Taken) -> str:
+            time.sleep(0.1)
+            return ""
+
+    for account in ("100000001", "100000002"):
+        take(gateway, account)
+    assert Handover(gateway.store, Slow(), clock).work() == 1
+
+
+@BOTH_STORES
+def test_of_many_workers_one_hands_a_reading_over(gateway: Gateway, clock: Clock, database: str) -> None:
+    posted: list[int] = []
+
+    class Slow:
+        def take(self, taken: Taken) -> str:
+            posted.append(taken.id)
+            time.sleep(0.02)
+            return ""
+
+    def one() -> None:
+        store = open_store(database)
+        Handover(store, Slow(), clock).work()
+        store.close()
+
+    for account in ("100000001", "100000002", "100000003", "100000007"):
+        take(gateway, account)
+    workers = [threading.Thread(target=one) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(posted) == [1, 2, 3, 4]
+    assert gateway.store.database.rows("select count(*) from reading where handed > 0") == [(4,)]
+
+
+def test_the_reading_of_a_worker_that_died_is_handed_over_by_another(gateway: Gateway, clock: Clock) -> None:
+    class Dies:
+        def take(self, taken: Taken) -> str:
+            raise KeyboardInterrupt  # in the middle of the post
+
+    class Takes:
+        def take(self, taken: Taken) -> str:
+            return ""
+
+    take(gateway)
+    with pytest.raises(KeyboardInterrupt):
+        Handover(gateway.store, Dies(), clock).work()
+    other = Handover(gateway.store, Takes(), clock)
+    assert other.work() == 0
+    clock.wait(timedelta(minutes=3))
+    assert other.work() == 1
 
 
 # --- the demonstration tariff -------------------------------------------------------------------------------------------
@@ -269,6 +356,45 @@ def test_pause_resume_stop(gateway: Gateway, office: Office, clock: Clock) -> No
     assert not office.resume(id_)
 
 
+@BOTH_STORES
+def test_pause_and_stop_hold_what_is_in_the_outbox_already(gateway: Gateway, office: Office, clock: Clock) -> None:
+    """Also of a campaign that is done, since all of it is in the outbox; what is on its way and what may have gone out stays."""
+    database = gateway.store.database
+    clock.wait(JUNE_4)
+    other = office.start(Selection("notice"), "asha", clock())
+    id_ = office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    assert [(one.id, one.state, one.sent) for one in office.all()] == [(id_, "done", 7), (other, "done", 0)]
+    for place, change in enumerate(("state = 'sending'", "unsure = 1, attempts = 1", "state = 'stopped'")):
+        database.run(f"update outbox set {change} where id = (select min(id) + {place} from outbox)")
+
+    assert not office.pause(other), "nothing of it is left to hold"
+    assert office.pause(id_)
+    assert database.rows("select state from outbox order by id") == [("sending",), ("unknown",)]
+    assert (office.all()[0].state, office.all()[0].waiting, office.all()[0].sent) == ("paused", 5, 2)
+    assert office.resume(id_)
+    work(office, clock)
+    assert database.rows("select count(*), count(distinct phone) from outbox") == [(7, 6)], "nobody twice and nobody left out"
+    assert office.stop(id_, clock())
+    assert database.rows("select count(*) from outbox where state = 'waiting'") == [(0,)]
+    assert (office.all()[0].state, office.all()[0].cleared, office.all()[0].sent) == ("stopped", 5, 2)
+    work(office, clock)
+    assert database.rows("select count(*) from outbox") == [(2,)]
+
+
+@BOTH_STORES
+def test_a_phone_that_is_unlinked_is_not_reminded(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    sql = "select count(*) from outbox where state = 'waiting' and phone = ?"
+    assert gateway.store.database.rows(sql, (town.PHONES["two"],)) == [(2,)]
+    hop = Inbound("x", "phone", town.PHONES["one"], "sms", "GALAT", clock())
+    with gateway.store.write():
+        gateway.store.keep_effect(Unlink("100000002", town.PHONES["two"]), hop, clock())
+    assert gateway.store.database.rows(sql, (town.PHONES["two"],)) == [(1,)], "its other account is still reminded"
+
+
 def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Office, clock: Clock) -> None:
     clock.wait(JUNE_4)
     office.start(Selection("due"), "asha", clock())
@@ -282,6 +408,21 @@ def test_a_payment_and_a_complaint_clear_what_waits(gateway: Gateway, office: Of
     work(office, clock)
     told = {label for label, template in sent(gateway) if template.startswith("due")}
     assert told == {"two", "average", "village"}
+
+
+def test_a_bill_without_a_day_is_of_the_day_it_came(gateway: Gateway, office: Office, clock: Clock) -> None:
+    """What was paid before it came was for another bill, though it was paid in the month that this one is for."""
+    clock.wait(JUNE_4 + timedelta(days=14))
+    store, kind = gateway.store, kinds()["bills"]
+    store.database.run("delete from link where account <> '100000001'")
+    given = {"account": "100000001", "month": "2026-06-01", "amount": 50_000, "due": f"{(clock() + timedelta(days=2)).date()}"}
+    with store.write():
+        apply(store, kinds()["payments"], [["100000001", "2026-06-12", "R12", 124_000]], gateway.billing().hooks, clock())
+        apply(store, kind, [[given.get(column) for column in kind.columns]], gateway.billing().hooks, clock())
+    assert office.preview(Selection("due"), clock()).accounts == 1
+    with store.write():
+        apply(store, kinds()["payments"], [["100000001", f"{clock().date()}", "R13", 1_000]], gateway.billing().hooks, clock())
+    assert office.preview(Selection("due"), clock()).left_out["paid"] == 1
 
 
 def test_a_payment_takes_a_reminder_back_that_waits_in_the_outbox(gateway: Gateway, office: Office, clock: Clock) -> None:
@@ -402,7 +543,87 @@ def test_a_person_is_forgotten(gateway: Gateway, settings: Settings, clock: Cloc
     assert store.database.rows("select who, what, subject, reason from audit") == [
         ("asha", "forget", "+91******0002", "asked at the centre")
     ]
+    assert holding(gateway, phone[3:]) == set()
+    assert store.database.rows("select distinct tail from request") == [("",)], "nor is it found by its last digits"
     gateway.hop.serve([Inbound("later", "phone", phone, "sms", "bil", clock())])
+
+
+def holding(gateway: Gateway, words: str) -> set[str]:
+    """The tables in which something stands."""
+    database = gateway.store.database
+    assert isinstance(database, SQLite | PostgreSQL)
+    return {table for table in database.tables() if words in str(database.rows(f"select * from {table}"))}
+
+
+@BOTH_STORES
+def test_of_a_phone_that_is_not_heard_of_any_more_nothing_is_left(gateway: Gateway, settings: Settings, clock: Clock) -> None:
+    database, phone = gateway.store.database, town.PHONES["one"]
+    talk(gateway, "one", "meter band", "1", "haan", "000", "haan", "STOP", "START")
+    talk(gateway, "two", "bil 100000002")
+    talk(gateway, "new", "bil", "STOP")
+    Queue(gateway.store).report(Report("phone", "r1", "Sent", "sent", "", phone), clock())
+    database.run("update outbox set state = 'sent'")
+    keeper = Keeper(gateway.store, settings)
+    clock.wait(timedelta(days=91))
+    keeper.purge(clock())
+    assert holding(gateway, phone[3:]) == {"link", "conversation", "request", "report", "event"}, "it has an account"
+    database.run("delete from link where phone = ?", (phone,))
+    keeper.purge(clock())
+    assert "conversation" in holding(gateway, phone[3:]), "its request is open: it is told of it in its language"
+    database.run("update request set open = 0, state = 'done'")
+    assert keeper.purge(clock())["conversation"] == 1
+    assert holding(gateway, phone[3:]) == {"request", "report", "event"}
+    assert database.rows("select phone from conversation order by phone") == [
+        (town.PHONES[label],) for label in sorted(("two", "new"), key=town.PHONES.__getitem__)
+    ], "one has an account, one wants no messages"
+    clock.wait(timedelta(days=1100))
+    keeper.purge(clock())
+    assert holding(gateway, phone[3:]) == set()
+
+
+@pytest.mark.parametrize("how", ["age", "forget"])
+def test_what_was_erased_is_not_sent_when_its_template_goes_on(
+    gateway: Gateway, settings: Settings, clock: Clock, how: str
+) -> None:
+    store, queue, keeper = gateway.store, Queue(gateway.store), Keeper(gateway.store, settings)
+    talk(gateway, "one", "bil")
+    ((template,),) = store.database.rows("select distinct template from outbox where template like 'bill%'")
+    store.database.run("update outbox set state = 'stopped'")
+    with store.write():
+        queue.raise_alarm("template", template, clock(), "the operator refused it")
+    if how == "forget":
+        keeper.forget(town.PHONES["one"], Staff("asha", "centre"), "asked", clock())
+    else:
+        clock.wait(timedelta(days=91))
+        keeper.purge(clock())
+    with store.write():
+        queue.end_alarm("template", template, clock())
+    assert store.database.rows("select distinct state, text, phone from outbox") == [("failed", "", "")]
+
+
+@BOTH_STORES
+def test_logs_are_aged_a_few_rows_at_a_time(
+    gateway: Gateway, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL gives a statement four seconds."""
+    store, phone = gateway.store, town.PHONES["one"]
+    for number in range(5):
+        Queue(store).report(Report("phone", f"r{number}", "Sent", "sent", "", phone), clock())
+        store.phone_event(phone, clock(), "muted")  # five at one moment
+        clock.wait(timedelta(days=1))
+        store.phone_event(phone, clock(), "unmuted")
+    run, sizes = store.database.run, list[int]()
+    monkeypatch.setattr("gateway.duties.PASSED", 2)
+    monkeypatch.setattr(store.database, "run", lambda sql, values=(): sizes.append(run(sql, values)) or sizes[-1])
+    keeper = Keeper(store, settings)
+    clock.wait(timedelta(days=88))
+    assert keeper.purge(clock())["delivery"] == 3
+    assert store.database.rows("select phone, count(*) from delivery group by phone order by 1") == [("", 3), (phone, 2)]
+    assert store.database.rows("select phone, count(*) from phone_event group by phone order by 1") == [("", 5), (phone, 5)]
+    clock.wait(timedelta(days=400))
+    keeper.purge(clock())
+    assert (store.count("delivery"), store.count("phone_event")) == (0, 0)
+    assert max(sizes) <= 2
 
 
 def test_an_alias_is_the_same_under_one_key_and_nothing_without() -> None:

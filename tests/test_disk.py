@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,9 +15,11 @@ from starlette.testclient import TestClient
 
 from gateway.app import Gateway, assemble, make_app
 from gateway.check import check
+from gateway.records import Inbound
 from gateway.settings import load
 from gateway.store.queue import Queue
-from gateway.upkeep import Upkeep
+from gateway.upkeep import Purging, Upkeep
+from gateway.workers import Work
 from tests import town
 from tests.conftest import Clock
 
@@ -132,3 +135,27 @@ def test_the_nightly_check(gateway: Gateway, clock: Clock) -> None:
     clock.wait(timedelta(days=1))
     upkeep.check_if_due()
     assert queue.alarms() == []
+
+
+def test_the_nightly_purge(gateway: Gateway, clock: Clock) -> None:
+    purging, stop = Purging(gateway.store, gateway.settings, clock), threading.Event()
+    gateway.hop.serve([Inbound("u1", "phone", town.PHONES["one"], "ussd", "", clock(), "u")])
+    clock.wait(timedelta(days=31))
+    purging.purge_if_due(stop)
+    assert gateway.store.count("inbound") == 1, "it is morning"
+    clock.wait(timedelta(hours=17))  # 03:00 in India
+    purging.purge_if_due(stop)
+    assert gateway.store.count("inbound") == 0
+    gateway.hop.serve([Inbound("u2", "phone", town.PHONES["one"], "ussd", "", clock() - timedelta(days=40), "v")])
+    purging.purge_if_due(stop)
+    assert gateway.store.count("inbound") == 1, "once a night"
+    assert any(isinstance(work, Purging) for work in works(gateway))
+
+
+def works(gateway: Gateway) -> list[Work]:
+    """What the worker does."""
+    made: list[Work] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.app.Workers", made.extend)
+        gateway.workers()
+    return made

@@ -242,6 +242,7 @@ def test_ids_come_back(set_up: Settings, tmp_path: Path) -> None:
         (f"template_key,language,template_id,content_typed\nsms.filed_meter,en,{ID},\n", "the wording registered is missing"),
         (f"template_key,language,template_id,content_typed\n{f'sms.filed_meter,en,{ID},x' + chr(10)}{f'sms.filed_meter,en,{ID},x'}\n",
          "stands twice"),
+        ("template_key," + "x" * 200_000 + "\n", "this is no such sheet: field larger"),
     ],
 )  # fmt: skip
 def test_a_bad_sheet_changes_nothing(set_up: Settings, tmp_path: Path, sheet: str, why: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.export import export as export_as
 from gateway.export import export_command
+from gateway.oneline import OneLine
 from gateway.sheets import CsvWriter, XlsxWriter, guarded
 from gateway.staff import Staff
 from gateway.store import Store, open_store
@@ -129,8 +130,8 @@ def test_a_workbook_drops_what_it_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_the_command(store: Store, tmp_path: Path) -> None:
-    command = export_command(lambda: store)
-    done = CliRunner().invoke(command, ["requests", str(tmp_path / "x.csv"), "--since", "2026-05-30"])
+    main = OneLine(commands=[export_command(lambda: store)])
+    done = CliRunner().invoke(main, ["export", "requests", str(tmp_path / "x.csv"), "--since", "2026-05-30"])
     assert done.output.startswith("2 requests in")
-    failed = CliRunner().invoke(command, ["requests", str(tmp_path / "x.pdf")])
+    failed = CliRunner().invoke(main, ["export", "requests", str(tmp_path / "x.pdf")])
     assert str(failed.exception) == "gateway: x.pdf: the file's name must end in .csv or .xlsx"

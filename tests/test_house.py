@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -72,6 +73,30 @@ def test_flows_are_pure(path: Path) -> None:
 def test_every_file_says_what_it_is_for(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert not tree.body or ast.get_docstring(tree), f"{name(path)} does not open with a sentence on what it is for"
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+#: A page of notes and its sections, and a source by its number, as comments and settings cite them.
+CITED = re.compile(
+    r"\b(utility|telecom-india|limits|africastalking|kannel|text|asks|house)\.md,?(?: sections?)? (\d+(?:\.\d+)?)(?: and (\d+))?"
+)
+NUMBERED = re.compile(r"(?<![\w'\"./])S\d{1,2}(?![\w'\".(=\]])")
+
+
+def test_every_source_that_is_cited_stands_in_the_list() -> None:
+    listed = re.findall(r"^\| (\S.*?) \|", (ROOT / "docs" / "sources.md").read_text(encoding="utf-8"), re.M)
+    cited = defaultdict(set)
+    for path in (*FILES, *(file for room in (*ROOMS, "tests") for file in (ROOT / room).rglob("*.toml"))):
+        text = path.read_text(encoding="utf-8")
+        for page, *sections in CITED.findall(text):
+            for section in filter(None, sections):
+                cited[f"{page}.md section {section}"].add(name(path))
+        for source in NUMBERED.findall(text) if path.parts[len(ROOT.parts)] != "tests" else ():
+            cited[source].add(name(path))
+    assert len(cited) > 40
+    assert {source: where for source, where in cited.items() if source not in listed} == {}
+    assert len(listed) == len({*listed})
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +22,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.records import Bill, Payment
+from flows.records import Bill, Conversation, Payment
 from gateway import fields, intake
+from gateway.app import Gateway
 from gateway.fields import Wrong
 from gateway.intake import Counts, Hooks, Opened, finish, import_command, import_file, resume
-from gateway.sheets import BadFile
+from gateway.oneline import OneLine
+from gateway.sheets import BadFile, open_sheet
 from gateway.store import Store, open_store
 from tests import town
 
@@ -199,7 +204,9 @@ def test_a_mended_side_file_can_be_imported(store: Store, file: Callable[..., Pa
         (of_service(("100000001", "1")).encode() + b'100000002,"open\n', "after row 2: .*quotation mark"),
         (of_service(*[("100000001", "1")] * 20_000).encode() + b"\x81", "Windows-1252|cp1252"),
         (b"PK\x03\x04 no workbook", "not a workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel file .*password"),
+        (b",,,,\n,,,,\n", "no header row"),
+        (b"CANumber," + b"x" * 200_000 + b"\n1,2\n", "the header row: field larger"),
     ],
 )
 def test_a_file_bad_as_a_whole_changes_nothing(store: Store, tmp_path: Path, content: bytes, reason: str) -> None:
@@ -230,6 +237,39 @@ def test_a_damaged_workbook_changes_nothing(store: Store, tmp_path: Path) -> Non
     (tmp_path / "in.xlsx").write_bytes(whole)
     with pytest.raises(BadFile, match="workbook"):
         import_file(store, "bills", tmp_path / "in.xlsx")
+
+
+def test_whatever_bytes_are_damaged_a_workbook_is_refused_in_words(tmp_path: Path) -> None:
+    book, chance = openpyxl.Workbook(), random.Random(1)
+    for _ in range(50):
+        book.active.append(["CANumber", "BillMonth", "Amount", "DueDate"])
+    book.save(tmp_path / "in.xlsx")
+    whole, refused = (tmp_path / "in.xlsx").read_bytes(), 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5, 20))):
+            damaged[chance.randrange(4, len(damaged))] = chance.randrange(256)
+        (tmp_path / "in.xlsx").write_bytes(damaged)
+        try:
+            with open_sheet(tmp_path / "in.xlsx", bool) as sheet:
+                list(sheet.rows)
+        except BadFile:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_workbook_with_a_password_or_only_a_chart_is_refused_in_words(store: Store, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.save(tmp_path / "password.xlsx")
+    locked = bytearray((tmp_path / "password.xlsx").read_bytes())
+    for entry in re.finditer(b"PK\x01\x02", bytes(locked)):
+        locked[entry.start() + 8] |= 1
+    (tmp_path / "password.xlsx").write_bytes(locked)
+    book.create_chartsheet("c", 0)
+    book.save(tmp_path / "chart.xlsx")
+    for name in ("password", "chart"):
+        with pytest.raises(BadFile, match="without password and charts"):
+            import_file(store, "bills", tmp_path / f"{name}.xlsx")
 
 
 # --- once only --------------------------------------------------------------------------------------------------------
@@ -498,20 +538,59 @@ def test_every_day_comes_back(day: date) -> None:
         assert fields.day(day.strftime(form)) == day.isoformat()
 
 
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_an_import_and_a_hop_that_wait_for_each_other_are_both_done(gateway: Gateway, database: str, tmp_path: Path) -> None:
+    """They tell two phones in opposite order: PostgreSQL undoes the import's transaction, which is taken again."""
+    store, hooks = gateway.store, gateway.billing().hooks
+    rows = store.database.rows("select account, min(phone) from link where confirmed = 1 group by account order by account")
+    (_, first), (_, last) = rows[0], rows[-1]
+    bills = "".join(f"{account},2026-06,100,2026-07-20\n" for account, _ in rows)
+    (tmp_path / "bills.csv").write_text(f"CANumber,Month,Amount,Due\n{bills}")
+    told, go, lost = threading.Event(), threading.Event(), list[str]()
+
+    def slow(account: str, bill: Bill, is_new: bool) -> None:
+        assert hooks.bill_arrived
+        hooks.bill_arrived(account, bill, is_new)
+        lost.append(account)
+        if not told.is_set():
+            told.set()
+            go.wait(10)
+
+    def hop() -> None:
+        other = open_store(database)
+        told.wait(10)
+        with other.write([first, last]):
+            other.keep_conversations([Conversation(last)], gateway.hop.clock())
+            other.database.rows("select 1")  # an insert goes along with the next statement
+            go.set()
+            time.sleep(0.3)
+            other.keep_conversations([Conversation(first)], gateway.hop.clock())
+        other.close()
+
+    thread = threading.Thread(target=hop)
+    thread.start()
+    report = import_file(store, "bills", tmp_path / "bills.csv", hooks=Hooks(bill_arrived=slow))
+    thread.join()
+    assert len(lost) > len(rows), "they did wait for each other"
+    assert (report.counts.new, store.database.rows("select count(*) from bill where month = '2026-06-01'")) == (
+        len(rows), [(len(rows),)]
+    )  # fmt: skip
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
 def test_the_command(store: Store, file: Callable[..., Path], calls: Calls) -> None:
-    command = import_command(lambda: Opened(store, r"\d{9,11}", calls.hooks))
+    main = OneLine(commands=[import_command(lambda: Opened(store, r"\d{9,11}", calls.hooks))])
     path = file(of_service(("100000001", "77"), ("100000002", "78"), ("100000003", "x")).replace("DueDate", "Antim"))
-    run = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim=due"])
+    run = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim=due"])
     assert run.exit_code == 0
     assert run.stdout.splitlines() == [
         "bills: 3 rows read", "2 new, 0 changed, 0 unchanged, 1 left out, reasons in in.left-out.csv"]  # fmt: skip
-    again = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim=due"])
+    again = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim=due"])
     assert again.exit_code == 0
     assert again.stdout.startswith("nothing to do")
-    failed = CliRunner().invoke(command, ["bills", str(path)])
+    failed = CliRunner().invoke(main, ["import", "bills", str(path)])
     assert str(failed.exception) == "gateway: in.csv: the file has no column for last day to pay: call it DueDate, or use --map"
-    wrong = CliRunner().invoke(command, ["bills", str(path), "--map", "Antim"])
-    assert str(wrong.exception) == "gateway: in.csv: --map 'Antim': write it as 'Their column=our_field'"
+    wrong = CliRunner().invoke(main, ["import", "bills", str(path), "--map", "Antim"])
+    assert str(wrong.exception) == "gateway: --map 'Antim': write it as 'Their column=our_field'"

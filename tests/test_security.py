@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from gateway.app import Gateway, assemble, make_app
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.settings import Settings, load
 from tests import town
+from tests.conftest import Clock
 from tests.serving import served
 
 ROOT = Path(__file__).parents[1]
@@ -179,6 +181,18 @@ def test_after_some_wrong_numbers_every_answer_is_the_same(gateway: Gateway) -> 
         say(gateway, NEW, f"BIL {999_999_000 + number}")
     for word in ("BIL", "BILL", "JODO", "METER", "KAT"):
         assert say(gateway, NEW, f"{word} 100000001") == say(gateway, NEW, f"{word} 999999999"), word
+
+
+def test_a_phone_is_locked_for_the_day_as_people_here_count_it(gateway: Gateway, clock: Clock) -> None:
+    """Not until 05:30, when the day of UTC begins."""
+    clock.wait(timedelta(hours=15))  # 01:00 in India
+    for number in range(gateway.settings.guesses_a_day):
+        say(gateway, NEW, f"BIL {999_999_000 + number}")
+    locked = say(gateway, NEW, "BIL 999999999")
+    clock.wait(timedelta(hours=22))
+    assert say(gateway, NEW, "BIL 999999999") == locked
+    clock.wait(timedelta(hours=2))
+    assert say(gateway, NEW, "BIL 999999999") != locked
 
 
 def test_tickets_cannot_be_tried_out(gateway: Gateway) -> None:

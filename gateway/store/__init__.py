@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.store.sql import Conflict, Database, Store
 from gateway.store.sqlite import SQLite
 
-__all__ = ["Conflict", "Store", "connect", "open_store"]
+__all__ = ["Conflict", "Store", "connect", "find", "open_store", "place_of"]
 
 
 def connect(url: str) -> Database:
@@ -34,3 +36,20 @@ def open_store(url: str) -> Store:
     if isinstance(store.database, SQLite) and (moved := store.database.moved()):
         raise ValueError(f"database: {moved}: set GATEWAY_DATABASE to that")
     return store
+
+
+def find(url: str) -> str:
+    """The URL of a database that is there: a file is not made by being looked for. Raises ValueError."""
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():
+        raise ValueError(f"no database at {file}: see GATEWAY_DATABASE (`gateway release` makes a new one)")
+    return url
+
+
+def place_of(url: str) -> str:
+    """The URL of a database without a password. Raises psycopg.ProgrammingError for a URL that PostgreSQL cannot read."""
+    if not url.startswith("postgres"):
+        return url
+    from gateway.store.postgres import PostgreSQL
+
+    return PostgreSQL(url).place

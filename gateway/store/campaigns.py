@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from gateway.store.sql import DISPUTES, LANES, Database, millis, moment
+from gateway.store.sql import CAMPAIGN, DISPUTES, LANES, Database, millis, moment
 
 #: due: a few days before the due day; overdue: after it; notice: before supply may be cut for dues.
 CampaignKind = Literal["due", "overdue", "notice"]
@@ -112,6 +112,21 @@ class Campaigns:
         """From one of some states to another; False if it was in none of them."""
         marks = ", ".join("?" * len(before))
         return self._run(f"update campaign set state = ? where id = ? and state in ({marks})", (after, id_, *before)) > 0
+
+    def take_back(self, id_: int) -> int:
+        """What is in the outbox and has not gone out waits in the campaign again; how many messages. What may have gone out is
+        not tried again."""
+        sql = """select o.id, o.unsure, r.account, r.phone from campaign_row r
+                 join outbox o on o.phone = r.phone and o.inbound = ? || r.account and o.created = r.at
+                 where r.campaign = ? and r.state = 'sent' and o.state in ('waiting', 'stopped')"""
+        taken_back = 0
+        for message, unsure, account, phone in self._rows(sql, (CAMPAIGN, id_)):
+            if unsure:
+                self._run("update outbox set state = 'unknown' where id = ? and state in ('waiting', 'stopped')", (message,))
+            elif self._run("delete from outbox where id = ? and state in ('waiting', 'stopped')", (message,)):
+                sql = "update campaign_row set state = 'waiting' where campaign = ? and account = ? and phone = ?"
+                taken_back += self._run(sql, (id_, account, phone))
+        return taken_back
 
     def drop_waiting(self, id_: int, now: datetime) -> int:
         """What has not gone out of a stopped campaign."""

@@ -40,6 +40,15 @@ class Old:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A table of what happened to phones and when: what its rows are found by, and the key before the first of them."""
+
+    table: str
+    key: tuple[str, ...]
+    first: tuple[str | int, ...]
+
+
 class Duties:
     """Belongs inside `with store.write():` where it writes."""
 
@@ -55,15 +64,17 @@ class Duties:
 
     # --- erasing by age ---------------------------------------------------------------------------------------------
 
+    def erased_until(self, before: datetime) -> None:
+        """Write down that rows older than this may have lost what they belong to: `gateway check` leaves them alone."""
+        sql = """insert into upkeep values ('purged', ?) on conflict (name) do update set at = excluded.at
+                 where upkeep.at < excluded.at"""
+        self._run(sql, (millis(before),))
+
     def delete(self, old: Old, before: datetime, limit: int) -> int:
         """Delete some of the rows that are older."""
         found = self._rows(f"select {old.key} from {old.table} where {old.where} limit ?", (millis(before), limit))
         self._many(f"delete from {old.table} where {old.key} = ?", found)
         return len(found)
-
-    def delete_log(self, table: str, before: datetime) -> int:
-        """Delete the rows of a log that are older."""
-        return self._run(f"delete from {table} where at < ?", (millis(before),))
 
     def age_inbound(
         self, after: tuple[str, str], ages: Ages, alias: Callable[[str], str], limit: int
@@ -92,13 +103,24 @@ class Duties:
             (alias(phone), id_) for id_, phone, _, created in old if ages.logs <= created < ages.texts and phone.startswith("+")
         ]
         self._many("delete from outbox where id = ?", gone)
-        self._many("update outbox set text = '', phone = ? where id = ?", bare)
+        sql = "update outbox set text = '', phone = ?, state = case when state = 'stopped' then 'failed' else state end where id = ?"
+        self._many(sql, bare)  # nobody is left to send it to, should its template's queue go on one day
         young = bool(rows) and rows[-1][3] >= ages.texts  # they come in the order of their ids
         return len(gone) + len(bare), rows[-1][0] if len(rows) == limit and not young else 0
 
-    def blank_reports(self, ages: Ages) -> int:
-        """The phones of old delivery reports."""
-        return self._run("update delivery set phone = '' where phone <> '' and at < ?", (ages.texts,))
+    def age_log(
+        self, log: Log, after: tuple[str | int, ...], ages: Ages, alias: Callable[[str], str], limit: int
+    ) -> tuple[int, tuple[str | int, ...]]:
+        """The same for a log, behind a key (the first: the end)."""
+        keys, marks = ", ".join(log.key), ", ".join("?" * len(log.key))
+        sql = f"select phone, at, {keys} from {log.table} where ({keys}) > ({marks}) order by {keys} limit ?"
+        rows = self._rows(sql, (*after, limit))
+        this = " and ".join(f"{column} = ?" for column in log.key)
+        gone = [key for _, at, *key in rows if at < ages.logs]
+        bare = [(alias(phone), *key) for phone, at, *key in rows if ages.logs <= at < ages.texts and phone.startswith("+")]
+        self._many(f"delete from {log.table} where {this}", gone)
+        self._many(f"update {log.table} set phone = ? where {this}", bare)
+        return len(gone) + len(bare), tuple(rows[-1][2:]) if len(rows) == limit else log.first
 
     def forget_drafts(self, before: datetime, after: str, limit: int) -> tuple[int, str]:
         """Answers of conversations left unfinished: how many were dropped, and the phone reached (empty: all are done)."""
@@ -111,6 +133,16 @@ class Duties:
                 drafts.append((_encode(bare).decode(), phone))
         self._many("update conversation set data = ? where phone = ?", drafts)
         return len(drafts), rows[-1][0] if len(rows) == limit else ""
+
+    def drop_idle(self, before: datetime, now: datetime, after: str, limit: int) -> tuple[int, str]:
+        """Phones that were last heard of before then and that nothing binds to us: no account, no open request, no message they
+        may answer, no STOP. How many were dropped, and the phone reached (empty: all are done)."""
+        rows = self._rows("select phone from conversation where phone > ? order by phone limit ?", (after, limit))
+        sql = """delete from conversation where phone > ? and phone <= ? and seen < ? and told_until < ? and muted = 0
+                 and not exists (select 1 from link k where k.phone = conversation.phone) and not exists (
+                     select 1 from report p join request r on r.ticket = p.ticket where p.phone = conversation.phone and r.open = 1)"""
+        gone = self._run(sql, (after, rows[-1][0], millis(before), millis(now))) if rows else 0
+        return gone, rows[-1][0] if len(rows) == limit else ""
 
     def delete_requests(self, before: datetime, limit: int) -> int:
         """Requests that ended so long ago, with all that belongs to them."""
@@ -126,14 +158,17 @@ class Duties:
         for table in ("conversation", "link", "told", "phone_event", "watch", "counter"):
             self._run(f"delete from {table} where phone = ?", (phone,))
         self._run("update inbound set text = '', page = '', phone = ? where phone = ?", (alias, phone))
-        self._run("update outbox set state = 'failed', note = 'erased' where phone = ? and state = 'waiting'", (phone,))
+        sql = "update outbox set state = 'failed', note = 'erased' where phone = ? and state in ('waiting', 'stopped')"
+        self._run(sql, (phone,))
         self._run("update outbox set text = '', phone = ? where phone = ?", (alias, phone))
         self._run("update campaign_row set state = 'cleared' where phone = ? and state = 'waiting'", (phone,))
         for campaign, account in self._rows("select campaign, account from campaign_row where phone = ?", (phone,)):
             sql = "update campaign_row set phone = ? where campaign = ? and account = ? and phone = ?"
             self._run(sql, (alias or f"erased {account}", campaign, account, phone))
         for ticket, details in self._rows("select ticket, details from request where phone = ?", (phone,)):
-            self._run("update request set phone = '', details = ? where ticket = ?", (_without_person(details), ticket))
+            self._run(
+                "update request set phone = '', tail = '', details = ? where ticket = ?", (_without_person(details), ticket)
+            )
             self._run("delete from applicant where ticket = ?", (ticket,))
         for (ticket,) in self._rows("select ticket from report where phone = ?", (phone,)):
             self._run("update report set phone = ?, details = '{}' where ticket = ? and phone = ?",
@@ -155,5 +190,9 @@ DELETED: Sequence[tuple[Old, str]] = (
     (Old("told", "id", "until < ? and kind <> 'noted'"), "keep_text_days"),
     (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
 )
-#: Deleted by age, without a key of their own.
-LOGS = ("delivery", "phone_event", "counter")
+#: What happened to phones: blanked, and later deleted.
+LOGS: Sequence[Log] = (
+    Log("delivery", ("carrier", "reference", "status"), ("", "", "")),
+    Log("phone_event", ("phone", "at"), ("", 0)),
+    Log("counter", ("talk",), ("",)),
+)

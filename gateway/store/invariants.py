@@ -1,22 +1,24 @@
 """What must always hold of what is kept: each invariant is a query for the rows where it does not.
 
-A query answers one column, where the fault is: an inbound's or a request's id, a phone (masked before anybody sees it). Rows
-whose inbound has been deleted with age are left alone: `{first}` is when the oldest inbound that is kept came in.
+A query answers one column, where the fault is: an inbound's or a request's id, a phone (masked before anybody sees it). What
+data protection has erased is no fault: a blanked row has no phone any more, and what may have lost its other half with age is
+left alone, for `{young}` is the time behind which nothing has been erased yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.store.schema import MIGRATIONS
-from gateway.store.sql import LANES, Store
+from gateway.store.sql import CAMPAIGN, LANES, Store
 
 #: For how long a message may be marked as being sent before somebody should ask why.
 STUCK_MILLIS = 15 * 60 * 1000
 #: How many faults of one kind are named.
 NAMED = 10
+#: Since when nothing of any kind has been erased, in SQL; 0 if there never was a purge.
+YOUNG = "coalesce((select at from upkeep where name = 'purged'), 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +39,34 @@ INVARIANTS = (
     Invariant(
         "inbound.reason",
         "the inbound has neither an answer nor a reason why it has none",
-        "select id from inbound where screen = '' or (page = '' and screen not like 'silent.%')",
+        """select id from inbound where screen = '' or (page = '' and screen not like 'silent.%'
+             and (phone like '+%' or text <> ''))""",
     ),
     Invariant(
         "inbound.filed",
         "its answer says that a request was filed, and there is none",
-        "select i.id from inbound i left join request r on r.inbound = i.id where i.screen in ({filing}) and r.ticket is null",
+        """select i.id from inbound i left join request r on r.inbound = i.id
+           where i.screen in ({filing}) and i.at >= {young} and r.ticket is null""",
     ),
     Invariant(
         "inbound.joined",
         "its answer says that the phone joined a request, and the request does not know it",
         """select i.id from inbound i left join (select p.phone, p.ticket from report p join request r on r.ticket = p.ticket
              where r.asset <> '') known on known.phone = i.phone
-           where i.screen in ({joining}) and known.ticket is null""",
+           where i.screen in ({joining}) and i.phone like '+%' and i.at >= {young} and known.ticket is null""",
     ),
     Invariant(
         "reply.once",
         "one inbound put the same message to the same phone into the outbox more than once",
-        "select inbound from outbox where inbound <> '' group by inbound, phone, template, text having count(*) > 1",
+        """select inbound from outbox where inbound <> '' and inbound not like '{campaign}%' and phone like '+%'
+           group by inbound, phone, template, text having count(*) > 1""",
     ),
     Invariant(
         "outbox.state",
         "the message is in a state that does not exist, or that contradicts its other columns",
         """select id from outbox where state not in ({states})
-           or delivery not in ('once', 'must_arrive', 'fresh') or lane not between 0 and {lanes} or parts < 1 or phone = '' or text = ''
+           or delivery not in ('once', 'must_arrive', 'fresh') or lane not between 0 and {lanes} or parts < 1
+           or (text = '' and phone like '+%') or (phone = '' and text <> '')
            or (state = 'sending' and (attempts < 1 or worker = '' or tried = 0))
            or (state in ('sent', 'delivered', 'unknown') and attempts < 1)""",
     ),
@@ -73,7 +79,7 @@ INVARIANTS = (
         "request.source",
         "the request has no source: the inbound that filed it is not kept",
         """select r.ticket from request r left join inbound i on i.phone = r.phone and i.id = r.inbound
-           where i.id is null and r.filed >= {first} and r.phone <> '' and r.inbound not like '%:%'""",
+           where i.id is null and r.filed >= {young} and r.phone <> '' and r.inbound not like '%:%'""",
     ),
     Invariant(
         "request.history",
@@ -116,20 +122,13 @@ class Invariants:
 
     def __init__(self, store: Store) -> None:
         self._rows = store.database.rows
-        self._run = store.database.run
         self.integrity = store.database.integrity
 
     def broken(self, invariant: Invariant, now: int, lists: Mapping[str, Sequence[str]]) -> list[str]:
         """Where it does not hold, at most one more than are named. `lists` are names that some queries need: `{filing}`."""
         quoted = {name: ", ".join(f"'{value}'" for value in values) or "''" for name, values in lists.items()}
-        sql = invariant.sql.format(lanes=len(LANES) - 1, stuck=STUCK_MILLIS, first="(select min(at) from inbound)", **quoted)
+        sql = invariant.sql.format(lanes=len(LANES) - 1, stuck=STUCK_MILLIS, young=YOUNG, campaign=CAMPAIGN, **quoted)
         return [str(row[0]) for row in self._rows(f"{sql} limit {NAMED + 1}", (now,) * sql.count("?"))]
-
-    def claim(self, now: int, every: int) -> bool:
-        """Whether the check of all this is due, and this process's turn. In a transaction. Milliseconds."""
-        self._run("insert into upkeep values ('check', 0) on conflict do nothing")
-        # a time in the future is a wrong clock's
-        return bool(self._run("update upkeep set at = ? where name = 'check' and (at <= ? or at > ?)", (now, now - every, now)))
 
     def missing_migrations(self) -> list[str]:
         """Migrations this version knows and the database has not seen."""
@@ -157,7 +156,10 @@ class Invariants:
             yield [(phone, data, seen) for phone, data, seen in found], {(p, session, text) for p, session, text in hops}
             after = last
 
-    def first_inbound(self) -> int:
-        """When the oldest inbound that is kept came in; 0 if there is none."""
-        rows: list[tuple[Any, ...]] = self._rows("select min(at) from inbound")
-        return int(rows[0][0] or 0)
+    def has_texted(self, phone: str) -> bool:
+        """Whether an inbound of a phone is kept that is no USSD hop."""
+        return bool(self._rows("select 1 from inbound where phone = ? and channel <> 'ussd' limit 1", (phone,)))
+
+    def young(self) -> int:
+        """Since when nothing has been erased by age; 0 if there never was a purge."""
+        return int(self._rows(f"select {YOUNG}")[0][0])

@@ -27,6 +27,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
+from gateway.store.files import whole
 from gateway.store.sql import Conflict
 
 T = TypeVar("T")
@@ -349,11 +350,11 @@ class PostgreSQL:
     def unhurried(self) -> Iterator[None]:
         """For upkeep: statements of this thread may take as long as they need."""
         connection = self.connection
-        connection.deadline = None
+        before, connection.deadline = connection.deadline, None
         try:
             yield
         finally:
-            connection.deadline = DEADLINE_SECONDS
+            connection.deadline = before
 
     @contextmanager
     def migrating(self) -> Iterator[None]:
@@ -373,10 +374,8 @@ class PostgreSQL:
 
     def backup(self, path: Path) -> None:
         """Have pg_dump copy the database as of now to `path`. Raises FileExistsError, and OSError with pg_dump's own words."""
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; name another file")
-        self._have("pg_dump", "--format=custom", "--no-owner", f"--file={path}")
-        path.chmod(0o600)
+        with whole(path) as part:
+            self._have("pg_dump", "--format=custom", "--no-owner", f"--file={part}")
 
     def take_in(self, path: Path) -> None:
         """Have pg_restore fill this database, which must be empty, from a backup: all of it or nothing. Raises OSError."""

@@ -131,6 +131,11 @@ class Readings:
             for id_, account, month, at, status, value, flag, staff, previous, tries in self._rows(sql, (millis(now), limit))
         ]
 
+    def claim(self, id_: int, now: datetime, lease: timedelta) -> bool:
+        """Take a reading in hand for so long; False if another worker has."""
+        sql = "update reading set due_at = ? where id = ? and handed = 0 and due_at <= ?"
+        return bool(self._run(sql, (millis(now + lease), id_, millis(now))))
+
     def handed(self, id_: int, now: datetime) -> None:
         """The billing system has it."""
         self._run("update reading set handed = ?, note = '' where id = ?", (millis(now), id_))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from flows.casework import CASES, stops
 from flows.records import (
+    INDIA,
     Answered,
     Cancel,
     Claim,
@@ -41,8 +42,11 @@ from gateway.records import Answer, Inbound, Lane, OptOut, SessionEnd
 from gateway.store.schema import MIGRATIONS
 from messages.understand import fold
 
+T = TypeVar("T")
 #: Requests that say a bill may be wrong: no reminder of it goes out meanwhile.
 DISPUTES = ("reading", "meter", "meter_test")
+#: How often a transaction is tried that loses against others.
+TRIES = 5
 LANES: tuple[Lane, ...] = ("live", "notice", "bulk")
 #: How many last digits of a phone a request is found by.
 TAIL = 4
@@ -102,6 +106,15 @@ def campaign_of(account: str) -> str:
 
 class Conflict(Exception):
     """Somebody else was faster (another phone reported the same transformer): the hop is to be taken again, on new facts."""
+
+
+def retried(transaction: Callable[[], T]) -> T:
+    """Carry out a transaction, and again when the database undid it because it and another one waited for each other. Raises
+    Conflict when it goes on losing."""
+    for _ in range(TRIES - 1):
+        with suppress(Conflict):
+            return transaction()
+    return transaction()
 
 
 def millis(moment: datetime) -> int:
@@ -223,6 +236,13 @@ class Store:
     def close(self) -> None:
         """Close this thread's connection."""
         self.database.close()
+
+    def claim(self, name: str, now: datetime, every: timedelta) -> bool:
+        """Whether something that is done once in a while, whichever process does it, is due and now this one's turn."""
+        self._run("insert into upkeep values (?, 0) on conflict do nothing", (name,))
+        # a time in the future is a wrong clock's
+        sql = "update upkeep set at = ? where name = ? and (at <= ? or at > ?)"
+        return bool(self._run(sql, (millis(now), name, millis(now - every), millis(now))))
 
     # --- the hop: recall (for a whole group of phones at once, in one query each) -------------------------------------
 
@@ -382,9 +402,12 @@ class Store:
                 self.phone_event(phone, now, "linked", account)
             case Unlink(account, other):
                 self._run("delete from link where account = ? and phone = ?", (account, other))
+                sql = """update outbox set state = 'dropped', note = 'unlinked meanwhile', settled = ?
+                         where phone = ? and inbound = ? and state in ('waiting', 'stopped')"""
+                self._run(sql, (at, other, campaign_of(account)))
                 self.phone_event(other, now, "unlinked", account)
             case Guess():
-                day = now.date().isoformat()
+                day = now.astimezone(INDIA).date().isoformat()
                 self._run(
                     "update conversation set guesses = case when guess_day = ? then guesses + 1 else 1 end, guess_day = ? where phone = ?",
                     (day, day, phone),

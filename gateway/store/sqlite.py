@@ -17,11 +17,15 @@ from typing import Any
 
 import sqlite_utils
 
+from gateway.store.files import make_durable, whole
+
 #: How long a writer waits for another process's transaction.
 BUSY_SECONDS = 10
 
 #: FTS5's default tokenizer cuts Devanagari at every vowel sign; these categories keep marks inside the word.
 TOKENIZER = "unicode61 remove_diacritics 0 categories 'L* N* Co Mn Mc'"
+#: What SQLite says of a file that it cannot make sense of.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: Values asked for by one statement.
 MOST_VALUES = 256
 #: How the triggers begin that refuse writes after a move.
@@ -176,20 +180,13 @@ class SQLite:
     def backup(self, path: Path) -> None:
         """Copy the database as of now to `path` while it is in use. One step, because a copy in several begins anew at every
         commit in between; writers go on, only the WAL cannot be emptied for that long. Raises FileExistsError."""
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; name another file")
-        part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)
-        copy = sqlite3.connect(part)
-        try:
-            self.connection.backup(copy)
-            copy.execute("pragma journal_mode=delete")  # one file, which can be moved about
-        finally:
-            copy.close()
-        os.chmod(part, 0o600)
-        _make_durable(part)
-        part.rename(path)
-        _make_durable(path.parent)
+        with whole(path) as part:
+            copy = sqlite3.connect(part)
+            try:
+                self.connection.backup(copy)
+                copy.execute("pragma journal_mode=delete")  # one file, which can be moved about
+            finally:
+                copy.close()
 
     def stage(self, path: Path) -> SQLite:
         """A backup as a database of its own beside this one: what is to be looked at before it takes this one's place."""
@@ -200,29 +197,27 @@ class SQLite:
         return staged
 
     def replace_with(self, staged: SQLite, *, replace: bool) -> Path | None:
-        """Let a staged database take this one's place; with `replace` the one that was there is put aside, and named.
-        Raises FileExistsError without `replace`, and ValueError while a process has the database open."""
+        """Let a staged database take this one's place; with `replace` the one that was there is put aside, and named: a damaged
+        one as it is. Raises FileExistsError without `replace`, and ValueError while a process has the database open."""
         staged.close()
         self.close()
-        target, before = Path(self.path), None
+        target = Path(self.path)
         if target.exists():
             if not replace:
                 raise FileExistsError(f"{target} exists; `--replace` puts it aside first")
             _empty_wal(target)
-            before = target.with_name(f"{target.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         _empty_wal(Path(staged.path))
-        _make_durable(Path(staged.path))
-        if before is not None:
-            target.rename(before)
+        make_durable(Path(staged.path))
+        before = _put_aside(target)
         Path(staged.path).rename(target)
-        _make_durable(target.parent)
+        make_durable(target.parent)
         return before
 
     def discard(self) -> None:
         """Delete the files of a staged database."""
         self.close()
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        for file in _files(Path(self.path)):
+            file.unlink()
 
     # --- a town that moves out ----------------------------------------------------------------------------------------
 
@@ -275,19 +270,24 @@ class SQLite:
         return [row[0] for row in self.rows(sql, (query, limit))]
 
 
+def _files(path: Path) -> list[Path]:
+    """The file and what SQLite keeps beside it, of these what there is."""
+    return [file for suffix in ("", "-wal", "-shm", "-journal") if (file := path.with_name(path.name + suffix)).exists()]
+
+
+def _put_aside(path: Path) -> Path | None:
+    """Rename a database and whatever is beside it, even where the file itself is gone: SQLite would play a WAL that was left
+    behind into whatever file comes next. The first new name; None if there was nothing."""
+    aside = f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    return next(iter([file.rename(path.with_name(aside + file.name.removeprefix(path.name))) for file in _files(path)]), None)
+
+
 def _empty_wal(path: Path) -> None:
-    """Write what is left in the WAL into the file, so that the file is all there is. Leaving WAL mode is refused while anybody else has it open."""
+    """Write what is left in the WAL into the file, so that the file is all there is; a damaged one is left as it is. Raises
+    ValueError while anybody else has it open: leaving WAL mode is refused then."""
     with closing(sqlite3.connect(path, timeout=1)) as connection:
         try:
             connection.execute("pragma journal_mode=delete")
-        except sqlite3.OperationalError as error:
-            raise ValueError(f"{path} is in use: stop the gateway first ({error})") from error
-
-
-def _make_durable(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in DAMAGED:
+                raise ValueError(f"{path} is in use: stop the gateway first ({error})") from error
