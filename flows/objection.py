@@ -185,7 +185,8 @@ class Objection(Flow):
     def pick_items(self) -> tuple[Option, ...]:
         """Each by kind and account."""
         return tuple(
-            Option("told", t.key, {"told": "told_bill" if t.billed else f"told_{t.kind}", "account": t.account}) for t in self.told
+            Option("told", t.key, {"told": "told_bill" if t.billed else f"told_{t.kind}", "account": t.account})
+            for t in self.told
         )
 
     def sure_args(self) -> Args:
