@@ -22,7 +22,7 @@ def asset_of(consumer: Consumer) -> str:
     return feeder_asset(consumer.feeder, consumer.pin) if consumer.feeder else ""
 
 
-#: What people see of a failed transformer. Burnt or dead is one thing: people say "burnt" of any failure (utility.md section 7.5).
+#: What people see of a failed transformer. Burnt or dead is one thing: people say the first of any (utility.md section 7.5).
 SEEN = ("failed", "oil", "sparks", "wire", "low_voltage")
 
 

@@ -278,6 +278,8 @@ _COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_COUNT}
 _DAY: Schema = {"type": "string", "format": "date"}
 _FLAG: Schema = {"type": "boolean"}
 MONTH: Schema = {"type": "string", "pattern": "^[12][0-9]{3}-(0[1-9]|1[0-2])$"}
+_AREA = Field("area", "town or village: decides the time limits", area, {"type": "string", "enum": ["urban", "rural"]},
+              ("LT_HT", "UrbanRural"))  # fmt: skip
 PHONE: Schema = {"type": "string", "pattern": r"^\+91[5-9][0-9]{9}$", "not": {"pattern": r"^\+91([5-9])\1{9}$"}}
 
 
@@ -287,8 +289,37 @@ def kinds(ca_pattern: str = r"\d{9,11}") -> Mapping[str, Kind]:
     shape: Schema = {"type": "string", "pattern": "^(?:" + ca_pattern.replace(r"\d", "[0-9]") + ")$"}
     account = Field("account", "CA number, leading zeros kept", account_reader(ca_pattern), shape,
                     ("CANumber", "CANo", "CA", "ConsumerNo", "ConsumerNumber", "ContractAccount"), needed=True)  # fmt: skip
-    made = (_consumers(account), _bills(account), _payments(account), _phones(account))
+    made = (_sections(), _feeders(), _consumers(account), _bills(account), _payments(account), _phones(account))
     return {kind.name: kind for kind in made}
+
+
+def _names(what: str, also: str) -> tuple[Field, ...]:
+    """A name in either script, and in each."""
+    return (
+        Field("name", f"name {what}in either script", text, _NAMED, (f"{also}Name",)),
+        Field("name_deva", f"name {what}in Devanagari", text, _TEXT, (f"{also}NameHindi",)),
+        Field("name_latin", f"name {what}in Latin letters", text, _TEXT, (f"{also}NameEnglish",)),
+    )
+
+
+def _sections() -> Kind:
+    fields = (
+        Field("code", "code of the section, as the consumers have it", code, _NAMED, ("SectionCode", "SubDivision"), needed=True),
+        *_names("of the section ", "Section"),
+        _AREA,
+        Field("centre", "where its people are served, in either script", text, _TEXT, ("ServiceCentre",)),
+        Field("centre_deva", "the same in Devanagari", text, _TEXT),
+        Field("centre_latin", "the same in Latin letters", text, _TEXT),
+    )
+    columns = ("code", "name_deva", "name_latin", "area", "centre_deva", "centre_latin")
+    return Kind("sections", "section", fields, columns, ("code",), {"area": "rural"}, of_consumer=False)
+
+
+def _feeders() -> Kind:
+    """Which PIN codes a feeder serves is known by its consumers."""
+    named = Field("code", "code of the 11 kV feeder, as the consumers have it", code, _NAMED, ("FeederCode",), needed=True)
+    columns = ("code", "name_deva", "name_latin")
+    return Kind("feeders", "feeder", (named, *_names("of the feeder ", "Feeder")), columns, ("code",), of_consumer=False)
 
 
 def _consumers(account: Field) -> Kind:
@@ -301,8 +332,7 @@ def _consumers(account: Field) -> Kind:
         Field("address_deva", "address in Devanagari", text, _TEXT, ("AddressHindi",)),
         Field("address_latin", "address in Latin letters", text, _TEXT, ("AddressEnglish",)),
         Field("meter", "meter number", code, _TEXT, ("MeterNo", "MeterNumber")),
-        Field("area", "town or village: decides the time limits", area, {"type": "string", "enum": ["urban", "rural"]},
-              ("LT_HT", "UrbanRural")),
+        _AREA,
         Field("pin", "PIN code", pin, {"type": "string", "pattern": "^[1-9][0-9]{5}$"}, ("PinCode", "Pincode")),
         Field("section", "section or sub-division that serves it", code, _TEXT, ("SubDivision", "SectionCode")),
         Field("feeder", "11 kV feeder code", code, _TEXT, ("FeederCode",)),
@@ -375,8 +405,8 @@ def fold(column: str) -> str:
 def in_columns(kind: Kind, given: Mapping[str, Value]) -> list[Value]:
     """The fields that were given, in the order of the kind's table; a name or address goes where its script belongs."""
     values = dict(given)
-    for words in ("name", "address"):
-        said = values.pop(words, None) if kind.name == "consumers" else None
+    for words in ("name", "address", "centre"):
+        said = values.pop(words, None) if f"{words}_deva" in kind.columns else None
         if isinstance(said, str):
             place = f"{words}_deva" if _DEVANAGARI.search(said) else f"{words}_latin"
             values[place] = values.get(place) or said
@@ -393,7 +423,7 @@ def complete(kind: Kind, given: Sequence[Value], kept: Sequence[Value] | None) -
 
 
 def _worked_out(kind: Kind, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Defaults that depend on the row: a tariff may tell town from village."""
+    """Defaults that depend on the row: a consumer's tariff may tell town from village."""
     tariff = re.fullmatch(r"N?DS-?(I{1,2})", str(values.get("category")).upper())  # utility.md section 4: DS-I rural, DS-II urban
     return {"area": "urban" if tariff[1] == "II" else "rural"} if tariff else {}
 

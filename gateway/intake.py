@@ -160,6 +160,10 @@ def write(store: Store, kind: Kind, changes: Sequence[Change], hooks: Hooks) -> 
         f"on conflict ({', '.join(kind.key)}) do update set {', '.join(f'{column} = excluded.{column}' for column in others)}"
     )
     store.database.many(sql, [change.row for change in changes])
+    if kind.name == "consumers":
+        served = {(row[kind.columns.index("pin")], row[kind.columns.index("feeder")]) for row in (one.row for one in changes)}
+        sql = "insert into feeder_pin (pin, feeder) values (?, ?) on conflict do nothing"
+        store.database.many(sql, sorted((str(pin), str(feeder)) for pin, feeder in served if pin and feeder))
     tell = _HOOKS.get(kind.name)
     if tell:
         for change in changes:
@@ -215,16 +219,17 @@ def refused(store: Store, kind: Kind, rows: Sequence[Sequence[Value]]) -> list[s
     """For each row why the store cannot take it, or an empty text."""
     if not rows:
         return []
-    place = kind.columns.index("account")
-    accounts = sorted({str(row[place]) for row in rows})
-    sql = f"select account from consumer where account in ({_marks(accounts)})"
-    known = {row[0] for row in store.database.rows(sql, accounts)}
+    table, column = ("consumer", "account") if kind.of_consumer else (kind.table, kind.key[0])
+    place = kind.columns.index(column)
+    asked = sorted({str(row[place]) for row in rows})
+    sql = f"select {column} from {table} where {column} in ({_marks(asked)})"
+    known = {row[0] for row in store.database.rows(sql, asked)}
     if kind.of_consumer:
         reason = "no consumer has this CA number: import the consumers first"
         return ["" if row[place] in known else reason for row in rows]
     names = [kind.columns.index(column) for column in ("name_deva", "name_latin")]
     named = [row[place] in known or any(row[name] for name in names) for row in rows]
-    return ["" if good else "this consumer is new and has no name" for good in named]
+    return ["" if good else f"this {kind.table} is new and has no name" for good in named]
 
 
 def _marks(values: Sequence[object]) -> str:

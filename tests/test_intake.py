@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.records import Bill, Conversation, Payment
+from flows.records import Bill, Conversation, Feeder, Name, Payment
 from gateway import fields, intake
 from gateway.app import Gateway
 from gateway.fields import Wrong
@@ -30,6 +30,7 @@ from gateway.intake import Counts, Hooks, Opened, finish, import_command, import
 from gateway.oneline import OneLine
 from gateway.sheets import BadFile, open_sheet
 from gateway.store import Store, open_store
+from gateway.store.cases import Cases
 from tests import town
 
 HEADER = "CANumber,ConsumerName,Address,MobileNumber,Division,SubDivision,CompanyName,BillMonth,Amount,DueDate,InvoiceNO"
@@ -127,6 +128,23 @@ def test_payments(store: Store, file: Callable[..., Path], calls: Calls) -> None
     assert calls.payments == [("100000001", Payment(date(2026, 5, 22), 50000, "0077"))]
     assert import_file(store, "payments", file(text + "\n"), hooks=calls.hooks).counts == Counts(0, 0, 1)
     assert len(calls.payments) == 1
+
+
+def test_sections_and_feeders_have_names_and_a_feeder_serves_where_its_consumers_live(
+    store: Store, file: Callable[..., Path]
+) -> None:
+    sections = file("SectionCode,SectionName,UrbanRural,ServiceCentre\nBXR9,नया भोजपुर,rural,Bhojpur office\nBXR8,,urban,\n")
+    report = import_file(store, "sections", sections)
+    assert (report.counts, report.left_out) == (Counts(1, 0, 0), 1)
+    assert left_out(report.side) == [("3", "this section is new and has no name")]  # type: ignore[arg-type]
+    assert Cases(store).sections()["BXR9"] == Name("नया भोजपुर", "")
+    assert import_file(store, "feeders", file("FeederCode,FeederName\nF9,Bhojpur\n")).counts == Counts(1, 0, 0)
+    assert store.feeders(["802133"]) == {"802133": ()}
+    consumers = file(
+        "CANumber,ConsumerName,SubDivision,FeederCode,Pincode\n700000001,Sita,BXR9,F9,802133\n700000002,Gita,BXR9,F9,\n"
+    )
+    assert import_file(store, "consumers", consumers).counts == Counts(2, 0, 0)
+    assert store.feeders(["802133"]) == {"802133": (Feeder("F9", Name("", "Bhojpur")),)}
 
 
 def test_a_workbook_keeps_text_and_gives_leading_zeros_back_where_shown(store: Store, tmp_path: Path) -> None:
