@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -17,7 +16,8 @@ from africastalking.SMS import SMSService
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.carriers.reading import mark, never_left, required
+from gateway.carriers.calling import never_left, new_session
+from gateway.carriers.reading import mark, required
 from gateway.records import (
     FETCHED,
     Answer,
@@ -46,8 +46,6 @@ METADATA = "at-ussd-hop-metadata"
 METADATA_LONGEST = 99
 #: Seconds to wait for a connection. A carrier that does not answer the door has not taken the message.
 CONNECT = 3.05
-#: Nothing the API answers for one recipient comes near this.
-ANSWER_LIMIT = 64 * 1024
 
 #: Delivery reports, as the carrier spells them. Here Success means on the handset.
 REPORTED: Mapping[str, Literal["sent", "delivered", "failed"]] = {
@@ -209,8 +207,7 @@ class SmsClient(SMSService):  # type: ignore[misc]
         self._address = base_url.rstrip("/")
         self._patience = patience
         super().__init__(username, api_key)
-        self._http = requests.Session()
-        self._http.trust_env = False  # no proxy and no .netrc of the machine gets to see the key
+        self._http = new_session()
 
     def _init_service(self) -> None:
         super()._init_service()
@@ -220,17 +217,10 @@ class SmsClient(SMSService):  # type: ignore[misc]
     def _make_request(
         self, url: str, method: str, headers: Mapping[str, str], data: Any, params: Any, callback: Any = None, timeout: Any = None
     ) -> tuple[int, str]:
-        until = time.monotonic() + self._patience
-        with self._http.request(
-            method, url, headers=headers, data=data, params=params, timeout=(CONNECT, self._patience),
-            allow_redirects=False, stream=True,
-        ) as reply:  # fmt: skip
-            body = b""
-            for piece in reply.iter_content(4096):
-                body += piece
-                if len(body) > ANSWER_LIMIT or time.monotonic() > until:
-                    raise requests.exceptions.ReadTimeout("the answer has no end")
-            return reply.status_code, body.decode(errors="replace")
+        reply = self._http.request(
+            method, url, headers=headers, data=data, params=params, timeout=(CONNECT, self._patience), allow_redirects=False
+        )
+        return reply.status_code, reply.content.decode(errors="replace")
 
 
 def read_answer(status: int, body: str) -> Outcome:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,7 +16,8 @@ import structlog
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Request
-from gateway.carriers.reading import mobile, never_left, query, required
+from gateway.carriers.calling import Line, never_left
+from gateway.carriers.reading import mobile, query, required
 from gateway.records import Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
@@ -63,7 +63,7 @@ class Kannel:
         self._sendsms = f"{settings.kannel_url.rstrip('/')}/cgi-bin/sendsms"
         self._report_to = f"{doors_of(settings)}/dlr"
         self._limits = Limits("sms", parts=2)
-        self._sessions = threading.local()
+        self._line = Line()
         self.doors: Mapping[str, Door] = {
             "sms": Door(lambda fields, _: self.hear_sms(fields), read=_read_sms),
             "dlr": Door(_hear_report, read=_read_report, method="GET"),
@@ -101,7 +101,7 @@ class Kannel:
             headers["X-Kannel-Meta-Data"] = tlvs
         body = message.text.encode("utf-16-be" if unicode else "utf-8")
         try:
-            reply = self._session.post(
+            reply = self._line.session.post(
                 self._sendsms, data=body, headers=headers, timeout=(CONNECT, self._settings.send_timeout), allow_redirects=False
             )
         except requests.RequestException as error:
@@ -119,15 +119,6 @@ class Kannel:
         ids = {"PE_ID": self._settings.dlt_entity, "TEMPLATE_ID": self._template_id(*message.template.split("/"))}
         pairs = "".join(f"{name}={value}&" for name, value in ids.items() if value)
         return f"?smpp?{pairs}" if pairs else ""
-
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's kept-alive connection."""
-        session: requests.Session | None = getattr(self._sessions, "session", None)
-        if session is None:
-            session = self._sessions.session = requests.Session()
-            session.trust_env = False  # no proxy of the machine gets to see the password
-        return session
 
 
 def doors_of(settings: Settings) -> str:

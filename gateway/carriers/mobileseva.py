@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -15,7 +14,8 @@ import requests
 
 from flows.records import Channel
 from gateway.carriers import Door
-from gateway.carriers.reading import mobile, never_left, query, required
+from gateway.carriers.calling import Line, never_left
+from gateway.carriers.reading import mobile, query, required
 from gateway.records import Answer, Inbound, Later, OutboundMessage, Outcome, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
@@ -38,7 +38,7 @@ class MobileSeva:
         self._settings = settings
         self._template_id = template_id
         self._prefixes = [word.casefold() for word in settings.mobileseva_prefixes]
-        self._sessions = threading.local()
+        self._line = Line()
         self.sends = bool(settings.mobileseva_url)
         says = self._says if settings.mobileseva_says else None
         self.doors: Mapping[str, Door] = {"sms": Door(self._hear, says, read=query, method="GET")}
@@ -70,7 +70,7 @@ class MobileSeva:
         """Try once."""
         form = self._form(message)
         try:
-            reply = self._session.post(
+            reply = self._line.session.post(
                 self._settings.mobileseva_url, data=form, timeout=(CONNECT, self._settings.send_timeout), allow_redirects=False
             )
         except requests.RequestException as error:
@@ -109,15 +109,6 @@ class MobileSeva:
         if 400 <= status < 500:
             return Later(f"HTTP {status}: see the GATEWAY_MOBILESEVA settings", pause=True)
         return Later(f"HTTP {status}") if status == 503 else Unsure(f"HTTP {status}")
-
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's kept-alive connection."""
-        session: requests.Session | None = getattr(self._sessions, "session", None)
-        if session is None:
-            session = self._sessions.session = requests.Session()
-            session.trust_env = False  # no proxy and no .netrc of the machine gets to see the key
-        return session
 
 
 def _entities(text: str) -> str:
