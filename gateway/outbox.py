@@ -152,11 +152,11 @@ class Outbox:
         self._mine.difference_update((message.id, message.attempt) for message, _ in self._unsettled)
         self._mine.update((message.id, message.attempt) for message in taken)
         self._unsettled.clear()
-        for message, outcome, state, joined in settled:
-            _report(message, outcome, state if joined is not None else "settled before")
         self._out += len(taken)
         for message in taken:
             self._jobs.put(message)
+        for message, outcome, state, joined in settled:
+            _report(message, outcome, state if joined is not None else "settled before")
         for *_, joined in settled:
             for told in joined or ():
                 self._told(told)

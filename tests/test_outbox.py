@@ -681,6 +681,22 @@ def test_the_database_may_die_with_its_yes_on_its_lips(post: Post, monkeypatch: 
     assert sorted(one.text for one in post.emulator.taken) == ["must_arrive", "once"]
 
 
+def test_what_was_taken_goes_out_whatever_becomes_of_its_report(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(*_: Any) -> None:
+        raise OSError("the log's disk is full")
+
+    monkeypatch.setattr(module, "_report", report)
+    outbox = post.outbox()
+    post.put("one")
+    outbox.turn()
+    outbox._done.put((outbox._jobs.get(), Sent("ATXid_1")))
+    post.put("two")
+    with pytest.raises(OSError, match="full"):
+        outbox.turn()
+    assert post.states() == ["sent", "sending"]
+    assert outbox._jobs.qsize() == 1
+
+
 def test_stopping_lets_senders_finish(post: Post) -> None:
     post.emulator.every_day = "slow"
     for number in range(4):
