@@ -253,6 +253,9 @@ class Outbox:
         elif message.template in stopped:
             kept_back("template stopped").inc()
             self._queue.put_aside(message, "stopped", "its template's queue is stopped", now)
+        elif due.waits and message.expires is not None and message.expires < now:
+            kept_back("too late").inc()
+            self._queue.put_aside(message, "dropped", "what it says holds no longer", now)
         elif due.waits and (end := rules.end_of_quiet(now)):
             kept_back("quiet hours").inc()
             self._queue.put_off(message, end)

@@ -27,10 +27,12 @@ from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
 from gateway.intake import apply
 from gateway.office import add_commands
+from gateway.outbox import Outbox
 from gateway.records import Inbound
 from gateway.settings import Settings
 from gateway.staff import Staff
-from gateway.store.campaigns import Selection
+from gateway.store.campaigns import CampaignKind, Selection
+from gateway.store.queue import Queue
 from gateway.store.readings import Linking, Readings, Taken
 from gateway.tariff import charges, make_bill, tariff
 from tests import town
@@ -294,6 +296,57 @@ def test_a_payment_takes_a_reminder_back_that_waits_in_the_outbox(gateway: Gatew
     rows = gateway.store.database.rows("select text from outbox where state = 'dropped'")
     assert len(rows) == 1, "the other account of that phone is still reminded"
     assert "3,180" in rows[0][0]
+
+
+@BOTH_STORES
+def test_a_payment_takes_back_what_was_stopped_with_its_template(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    gateway.store.database.run("update outbox set state = 'stopped'")
+    with gateway.store.write():
+        row = ["100000002", f"{clock().date()}", "R11", 318_000]
+        apply(gateway.store, kinds()["payments"], [row], gateway.billing().hooks, clock())
+        Queue(gateway.store).end_alarm("template", "sms.due_several/hi-Latn", clock())
+    ((text,),) = gateway.store.database.rows("select text from outbox where state = 'dropped'")
+    assert "3,180" in text
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("kind", ["overdue", "notice"])
+def test_who_has_a_new_bill_is_not_reminded_of_it_as_overdue(
+    gateway: Gateway, office: Office, clock: Clock, kind: CampaignKind
+) -> None:
+    clock.wait(timedelta(days=20))
+    id_ = office.start(Selection(kind), "asha", clock())
+    while not office.all()[0].filled:
+        office.work(clock())
+    office.pause(id_)
+    bill = ("100000001", "2026-06-01", "INV2", "2026-07-05", "2026-06-15", 124_000, 124_000, 0, 0, 1, 2, 1, "OK", 0)
+    with gateway.store.write():
+        gateway.store.database.run("insert into bill values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", bill)
+    office.resume(id_)
+    work(office, clock)
+    assert {label for label, _ in sent(gateway)} == {"two", "average", "neighbour", "village"}
+
+
+@BOTH_STORES
+@pytest.mark.parametrize(
+    ("kind", "written", "days", "state"),
+    [("due", 10, 1, "sending"), ("due", 10, 2, "dropped"), ("overdue", 20, 7, "sending"), ("overdue", 20, 8, "dropped"),
+     ("notice", 20, 1, "sending"), ("notice", 20, 2, "dropped")],
+)  # fmt: skip
+def test_what_a_campaign_says_holds_when_it_leaves(
+    gateway: Gateway, office: Office, clock: Clock, kind: CampaignKind, written: int, days: int, state: str
+) -> None:
+    """Whatever held it up: a reminder up to its due day, a notice while it leaves the clear days that the law wants."""
+    clock.wait(timedelta(days=written))
+    office.start(Selection(kind, at_least=1_000_000), "asha", clock())
+    work(office, clock)
+    clock.wait(timedelta(days=days))
+    rules = gateway.settings.sending()
+    Outbox(gateway.store, gateway.carriers["phone"], rules, senders=8, wake=threading.Event(), clock=clock).turn()
+    assert gateway.store.database.rows("select state from outbox") == [(state,)]
 
 
 def test_what_waited_is_looked_at_once_more_before_it_leaves(gateway: Gateway, office: Office, clock: Clock) -> None:

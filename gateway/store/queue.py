@@ -13,7 +13,7 @@ from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.store.sql import CAMPAIGN, LANES, Store, millis, moment
 
 #: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again by itself);
-#: held (the cap caught it), dropped (its phone wants no information), stopped (its template's queue is).
+#: held (the cap caught it), dropped (its phone wants no information, or it holds no longer), stopped (its template's queue is).
 STATES = ("waiting", "sending", "sent", "delivered", "failed", "unknown", "held", "dropped", "stopped")
 #: A carrier's word on a message may only move it forward.
 REPORTED: Mapping[str, tuple[str, ...]] = {
