@@ -214,7 +214,8 @@ class Hop:
             answer = Answer(reply.pages[0], reply.ends and whole, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
         if ussd and not (hop.live and inbound.cumulative and is_older(inbound.text, conversation.heard)):
-            after = replace(after, pages=pages, session=inbound.session, heard=inbound.text, seen=facts.now)
+            heard, _ = mask_aadhaar(inbound.text)
+            after = replace(after, pages=pages, session=inbound.session, heard=heard, seen=facts.now)
         else:
             after = replace(after, pages=pages, seen=facts.now)
         sms: list[Outgoing] = []

@@ -21,6 +21,7 @@ from gateway.settings import Settings
 from messages import Limits
 from messages.catalogue import INDIA
 from messages.encoding import measure
+from messages.understand import mask_aadhaar
 
 NAME = "mobileseva"
 #: Seconds to wait for a connection.
@@ -48,10 +49,10 @@ class MobileSeva:
         return Limits("sms", parts=2)
 
     def _hear(self, fields: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
-        """An SMS. It has no id: the same number, time and text are the same message."""
+        """An SMS. It has no id: the same number, time and text (as it may be kept) are the same message."""
         phone, stamp = mobile(fields, "mobileNumber"), required(fields, "timeStamp", 40)
         text = fields.get("message", "")
-        same = hashlib.sha256(f"{phone}\n{stamp}\n{text}".encode()).hexdigest()[:32]
+        same = hashlib.sha256(f"{phone}\n{stamp}\n{mask_aadhaar(text)[0]}".encode()).hexdigest()[:32]
         return Inbound(f"{NAME}/{same}", NAME, phone, "sms", self._command(text), _date(stamp))
 
     def _command(self, text: str) -> str:
