@@ -17,7 +17,7 @@ from typing import Literal
 
 import structlog
 
-from gateway.carriers import Carrier
+from gateway.carriers import Carrier, Naming
 from gateway.hop import now_utc
 from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
 from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
@@ -279,7 +279,8 @@ class Outbox:
         self._unsettled += [(message, Later("it was never handed to a sender")) for message in never]
         self._watched = {key: self._watched.get(key, at) for key, (worker, _) in out.items() if worker != self._name}
         dead = [out[key][1] for key, since in self._watched.items() if at - since > self._rules.lease.total_seconds()]
-        self._unsettled += [(message, Unsure("its sender died")) for message in dead]
+        name = self._carrier.reference if isinstance(self._carrier, Naming) else lambda _: ""
+        self._unsettled += [(message, Unsure("its sender died", name(message))) for message in dead]
         for message in dead:
             del self._watched[message.id, message.attempt]
 

@@ -351,6 +351,57 @@ def test_a_report_from_before_a_message_was_tried_is_not_about_it(post: Post) ->
     assert post.states() == ["waiting"]
 
 
+def taken_for(post: Post, carrier: str, id_: int) -> OutboundMessage:
+    """A message that a worker has taken to send it."""
+    with post.store.write():
+        (message,) = (due.message for due in post.queue.due(carrier, 0, post.clock(), 10) if due.message.id == id_)
+        return post.queue.take(message, "a worker", post.clock())
+
+
+@BOTH_STORES
+def test_a_report_of_an_earlier_try_says_nothing_of_the_next(post: Post) -> None:
+    """Kannel reports by our own id, which is the same on every try."""
+    id_ = post.put(carrier="kannel")
+
+    def sent() -> list[Joined] | None:
+        message = taken_for(post, "kannel", id_)
+        with post.store.write([PHONE]):
+            return post.queue.settle(message, Sent(str(id_)), post.clock(), "sent", None)
+
+    assert sent() == []
+    refused = Report("kannel", str(id_), "undelivered", "failed", "err:630", PHONE)
+    assert post.queue.report(refused, post.clock()) == [Joined(id_, "", refused)]
+    assert post.states() == ["failed"]
+    post.clock.wait(timedelta(days=1))
+    with post.store.write():
+        assert post.queue.send_again(id_, post.clock())
+    assert sent() == []
+    assert post.states() == ["sent"]
+    post.queue.report(Report("kannel", str(id_), "delivered", "delivered", "", PHONE), post.clock())
+    assert post.states() == ["delivered"]
+
+
+@BOTH_STORES
+def test_of_two_that_a_dead_worker_held_the_report_names_its_own(post: Post) -> None:
+    """Kannel's reports know our ids though no answer of it was written down: no guess is made about whom they are."""
+    first, second = (post.put(text, carrier="kannel") for text in ("first", "second"))
+    taken_for(post, "kannel", first)
+    post.clock.wait(timedelta(seconds=1))
+    taken_for(post, "kannel", second)
+    post.clock.wait(timedelta(seconds=1))
+    assert post.queue.report(Report("kannel", str(first), "delivered", "delivered", "", PHONE), post.clock()) == []
+    rules = dataclasses.replace(post.settings.sending(), lease=timedelta(0))
+    outbox = Outbox(post.store, post.gateway.carriers["kannel"], rules, senders=0, wake=threading.Event(), clock=post.clock)
+
+    def settled() -> bool:
+        outbox._watch_at = 0
+        outbox.turn()
+        return "sending" not in post.states()
+
+    patiently(settled)
+    assert {id_: post.row(id_, "state") for id_ in (first, second)} == {first: "delivered", second: "waiting"}
+
+
 def test_a_report_nobody_knows_is_kept(post: Post) -> None:
     assert post.queue.report(Report(NAME, "ATXid_0", "Success", "delivered", phone="+915559999999"), post.clock()) == []
     assert post.store.count("delivery") == 1

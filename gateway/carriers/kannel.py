@@ -83,9 +83,13 @@ class Kannel:
             raise Ignored("to: not the short code of GATEWAY_SHORTCODE")
         return Inbound(f"{NAME}/{id_}", NAME, phone, "sms", fields["text"].replace("\0", "�"), _epoch(fields.get("at", "")))
 
+    def reference(self, message: OutboundMessage) -> str:
+        """What reports call it: our own id."""
+        return str(message.id)
+
     def send(self, message: OutboundMessage) -> Outcome:
         """Try once. The password, the number and the report's address ride in headers: an address ends up in logs."""
-        reference = str(message.id)
+        reference = self.reference(message)
         unicode = measure(message.text).encoding == "ucs2"
         headers = {
             "X-Kannel-Username": USER,

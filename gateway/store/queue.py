@@ -166,7 +166,11 @@ class Queue:
         )  # fmt: skip
         if not settled:
             return None
-        early = self._reports("carrier = ? and reference = ?", message.carrier, reference) if reference else ()
+        since = 0
+        if reference and message.attempt > 1:  # an earlier try may have had the same reference: its reports are not of this one
+            since = self._rows("select tried from outbox where id = ?", (message.id,))[0][0] - SKEW_MILLIS
+        which = "carrier = ? and reference = ? and at >= ?"
+        early = self._reports(which, message.carrier, reference, since) if reference else ()
         joined = [Joined(message.id, message.inbound, report) for report, _ in early]
         for report, _ in early:
             self._move(report)
