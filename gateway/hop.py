@@ -123,22 +123,20 @@ class Hop:
         log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), exc_info=error)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
-        conversation = self.store.recall(inbound.phone, self.clock().date()).conversation
-        return self._say_only(inbound, conversation, "sorry")
+        return self._say_only(inbound, "sorry")
 
     def busy(self, inbound: Inbound) -> Answer:
-        """A page that asks to try again shortly, in the phone's language if that can be read. Nothing is kept."""
+        """A page that asks to try again shortly. Nothing is kept."""
+        return self._say_only(inbound, "busy")
+
+    def _say_only(self, inbound: Inbound, screen: str) -> Answer:
+        """A page of our own trouble, in the phone's language if that can be read: the store may be away, or the row damaged."""
         try:
             lang = self.store.language(inbound.phone)
-        except Exception as error:
-            if not self.store.database.is_trouble(error):
-                raise
+        except Exception:
             lang = ""
-        return self._say_only(inbound, Conversation(inbound.phone, lang=lang), "busy")
-
-    def _say_only(self, inbound: Inbound, conversation: Conversation, screen: str) -> Answer:
-        reply = self.voice.say(Text("menu", screen, ends=True), conversation.lang, self.carriers[inbound.carrier].limits("ussd"))
-        return Answer(reply.pages[0], True, f"menu.{screen}", conversation.lang)
+        reply = self.voice.say(Text("menu", screen, ends=True), lang, self.carriers[inbound.carrier].limits("ussd"))
+        return Answer(reply.pages[0], True, f"menu.{screen}", lang)
 
     # --- the six steps ----------------------------------------------------------------------------------------------
 

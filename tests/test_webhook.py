@@ -13,10 +13,12 @@ from structlog.testing import capture_logs
 
 from gateway.app import Gateway, make_app
 from gateway.hop import Hop
+from gateway.records import Inbound
 from gateway.settings import BadSetting, Settings, load
 from gateway.store.queue import Queue
 from gateway.webhook import BODY_LIMIT
 from tests import town
+from tests.conftest import BOTH_STORES
 
 SECRET, OLD = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 USSD = {
@@ -228,6 +230,21 @@ def test_a_fault_of_our_own_shows_nothing(gateway: Gateway, monkeypatch: pytest.
         answer = post(web, "delivery", {"id": "1", "status": "Success"})
     assert (answer.status_code, answer.text) == (500, "a fault of our own\n")
     assert [line["event"] for line in logs] == ["webhook.failed"]
+
+
+@BOTH_STORES
+def test_a_row_that_cannot_be_read_is_its_own_phones_trouble(gateway: Gateway) -> None:
+    """A damaged conversation: its neighbours in the group are answered, it is put aside and told so, brought again or too often."""
+    hop, damaged = gateway.hop, town.PHONES["two"]
+    gateway.store.database.run("insert into conversation (phone, data, seen) values (?, '{\"phone\": 5}', 0)", (damaged,))
+    group = [Inbound(f"sms/{who}", "africastalking", phone, "sms", "BIL", hop.clock()) for who, phone in town.PHONES.items()]
+    answers = hop.serve(group)
+    assert {one.phone for one, answer in zip(group, answers, strict=True) if answer.screen == "menu.sorry"} == {damaged}
+    assert gateway.store.count("inbound") == len(group) - 1
+    assert hop.serve(group) == answers
+    assert gateway.store.count("quarantine") == 1
+    (dialled,) = (inbound for inbound in group if inbound.phone == damaged)
+    assert hop.busy(dialled).screen == "menu.busy"
 
 
 def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
