@@ -203,6 +203,17 @@ def test_addresses_that_may_call(gateway: Gateway, networks: list[str], status: 
         assert post(web, "ussd", USSD).status_code == status
 
 
+def test_a_strangers_words_are_no_labels(gateway: Gateway) -> None:
+    """Nor is the secret, if the carrier itself calls from elsewhere with a slash too many."""
+    with with_settings(gateway, webhook_networks=["10.0.0.0/8"]) as web:
+        for path in ("/in/stranger-1/b/stranger-2", f"/in/africastalking/{SECRET}/ussd/"):
+            assert web.post(path).status_code == 403
+        told = web.get("/metrics").text
+    assert "stranger" not in told
+    assert SECRET not in told
+    assert 'why="403"' in told
+
+
 def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The carrier brings it again; nothing was half done."""
 
