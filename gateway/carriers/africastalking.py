@@ -16,7 +16,7 @@ from africastalking.SMS import SMSService
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.carriers.calling import never_left, new_session
+from gateway.carriers.calling import never_left, new_session, words_of
 from gateway.carriers.reading import mark, required
 from gateway.records import (
     FETCHED,
@@ -239,7 +239,7 @@ def read_answer(status: int, body: str) -> Outcome:
         data = json.loads(body)["SMSMessageData"]
         recipients, said = data["Recipients"], str(data.get("Message", ""))
         if not recipients:  # 201 and an empty list: not sent, and the message says why
-            return next((why for why in REFUSED.values() if why.why in said), Later(f"no recipient: {said[:80]}"))
+            return next((why for why in REFUSED.values() if why.why in said), Later(f"no recipient: {words_of(said)}"))
         told = recipients[0]
         code, reference = int(told["statusCode"]), str(told.get("messageId") or "")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):

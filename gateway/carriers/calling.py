@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import ssl
 import threading
@@ -19,6 +20,8 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 #: Octets. The most a carrier answers are a hundred fetched messages, each of several parts.
 ANSWER_LIMIT = 256 * 1024
+
+LONG_NUMBER = re.compile(r"[0-9]{5,}")
 
 
 class Line(threading.local):
@@ -46,6 +49,11 @@ def never_left(error: requests.RequestException) -> bool:
     if isinstance(error, requests.exceptions.SSLError):
         return any(isinstance(why, ssl.SSLCertVerificationError) for why in getattr(reason, "args", ()))
     return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def words_of(answer: str) -> str:
+    """A carrier's own words as they may be kept and logged: the first of them, and no long number, which may be a phone."""
+    return LONG_NUMBER.sub("...", answer.strip())[:80]
 
 
 class _Bounded(io.RawIOBase):

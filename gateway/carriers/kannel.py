@@ -16,7 +16,7 @@ import structlog
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Request
-from gateway.carriers.calling import Line, never_left
+from gateway.carriers.calling import Line, never_left, words_of
 from gateway.carriers.reading import mobile, query, required
 from gateway.records import Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import Settings
@@ -133,7 +133,7 @@ def doors_of(settings: Settings) -> str:
 
 def read_answer(status: int, body: str, reference: str) -> Outcome:
     """What smsbox says. 202 is ours to forget: bearerbox has the message in its spool."""
-    said = body.strip()[:80]
+    said = words_of(body)
     if status == 202 and said.startswith("0:"):
         return Sent(reference)
     if status == 202 and said.startswith("3:"):

@@ -14,7 +14,7 @@ import requests
 
 from flows.records import Channel
 from gateway.carriers import Door
-from gateway.carriers.calling import Line, never_left
+from gateway.carriers.calling import Line, never_left, words_of
 from gateway.carriers.reading import mobile, query, required
 from gateway.records import Answer, Inbound, Later, OutboundMessage, Outcome, Sent, Unsure
 from gateway.settings import Settings
@@ -105,8 +105,10 @@ class MobileSeva:
         taken = TAKEN.match(body)
         if status == 200 and taken and taken[1] in self._settings.mobileseva_accepted:
             return Sent(taken[2], taken[1])
+        if taken:  # it has a name for it, so it may have taken it, whatever the code means
+            return Unsure(f"it says {taken[1]}: see GATEWAY_MOBILESEVA_ACCEPTED", taken[2])
         if status == 200:
-            return Later(f"it says {body.strip()[:40]!r}")
+            return Later(f"it says {words_of(body)!r}")
         if 400 <= status < 500:
             return Later(f"HTTP {status}: see the GATEWAY_MOBILESEVA settings", pause=True)
         return Later(f"HTTP {status}") if status == 503 else Unsure(f"HTTP {status}")
