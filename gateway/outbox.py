@@ -89,6 +89,8 @@ class Outbox:
         self._mine: set[tuple[int, int]] = set()
         self._watched: dict[tuple[int, int], float] = {}
         self._watch_at = self._mend_at = self._pass_on_at = 0.0
+        #: By lane: how far it was looked through for what others may send, None for the beginning.
+        self._passed: dict[int, OutboundMessage | None] = {}
         self._alarmed: set[tuple[str, str]] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -153,6 +155,8 @@ class Outbox:
         self._mine.update((message.id, message.attempt) for message in taken)
         self._unsettled.clear()
         self._out += len(taken)
+        if taken:
+            self._breaker.tried(time.monotonic())
         for message in taken:
             self._jobs.put(message)
         for message, outcome, state, joined in settled:
@@ -205,7 +209,7 @@ class Outbox:
     def _room(self, at: float) -> int:
         """How many may be handed out now."""
         room = min(self._senders - self._out, MOST_AT_ONCE)
-        trying = self._breaker.room(at, self._out)
+        trying = self._breaker.room(at)
         return room if trying is None else min(room, trying)
 
     def _take(self, now: datetime, room: int) -> tuple[int, list[OutboundMessage]]:
@@ -285,11 +289,13 @@ class Outbox:
             del self._watched[message.id, message.attempt]
 
     def _pass_on(self, now: datetime) -> None:
-        """While the carrier is down, those that stand in for it get what it has surely not sent."""
+        """While the carrier is down, those that stand in for it get what it has surely not sent, some of each lane at a time."""
         with self._store.write():
             down = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "carrier"}
             for lane in range(len(LANES)):
-                for due in self._queue.due(self._carrier.name, lane, now, MOST_AT_ONCE):
+                found = self._queue.due(self._carrier.name, lane, now, MOST_AT_ONCE, self._passed.get(lane))
+                self._passed[lane] = found[-1].message if len(found) == MOST_AT_ONCE else None
+                for due in found:
                     message = due.message
                     up = [one for one in self._stand_ins(message.phone, message.lane, self._carrier.name) if one not in down]
                     if up and not message.unsure:

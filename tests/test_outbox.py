@@ -581,18 +581,56 @@ def test_breaker() -> None:
     breaker = Breaker()
     for _ in range(throttle.FAILURES - 1):
         breaker.failed(0, pause=False)
-    assert breaker.room(0, 0) is None
+    breaker.tried(0)
+    assert breaker.room(0) is None
     breaker.failed(0, pause=False)
-    assert breaker.room(4.9, 0) == 0
-    assert breaker.room(5, 0) == 1  # one tries
-    assert breaker.room(5, 1) == 0  # while it is out, no other
+    assert breaker.room(4.9) == 0
+    assert breaker.room(5) == 1
+    breaker.tried(5)
+    assert breaker.room(5.1) == 0  # while it is out, no other
     breaker.failed(6, pause=False)
-    assert breaker.room(15.9, 0) == 0  # and now it rests twice as long
-    assert breaker.room(16, 0) == 1
+    assert breaker.room(15.9) == 0  # and now it rests twice as long
+    assert breaker.room(16) == 1
+    breaker.tried(16)
+    assert breaker.room(35.9) == 0
+    assert breaker.room(36) == 1  # it hangs: another tries
     breaker.ok(10)  # it was under way
-    assert breaker.room(10, 0) == 0
-    breaker.ok(16)
-    assert breaker.room(16, 3) is None
+    assert breaker.room(10) == 0
+    breaker.ok(36)
+    assert breaker.room(36) is None
+
+
+def test_one_call_that_hangs_keeps_no_carrier_at_rest(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs from before the carrier rested, and goes on hanging when it is well again."""
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.days = ["hang", *["http 503"] * 4]
+    for number in range(10):
+        post.put(f"text {number}", f"+9155500001{number:02d}")
+    post.work(lambda: len(post.emulator.taken) == 9)
+    assert post.states().count("sending") == 1
+
+
+@BOTH_STORES
+def test_whom_nobody_stands_in_for_keeps_no_other_waiting(post: Post) -> None:
+    """While the carrier rests, more messages than are looked at in one transaction can only wait for it."""
+    for number in range(2 * module.MOST_AT_ONCE):
+        post.put(f"text {number}", f"+91945{number:07d}")
+    last = post.put("last", "+918550000001", due_at=post.clock() + timedelta(seconds=1))
+    post.clock.wait(timedelta(seconds=5))
+    outbox = Outbox(
+        post.store, post.carrier, post.settings.sending(), senders=1, wake=threading.Event(), clock=post.clock,
+        stand_ins=lambda phone, *_: () if phone.startswith("+9194") else ("kannel",),
+    )  # fmt: skip
+    outbox._breaker.failed(time.monotonic() + 60, pause=True)
+    for _ in range(3):
+        outbox._pass_on_at = 0
+        outbox.turn()
+    assert post.row(last, "carrier") == "kannel"
+    first = post.put("first", "+918550000002", due_at=post.clock() - timedelta(days=1))
+    for _ in range(3):
+        outbox._pass_on_at = 0
+        outbox.turn()
+    assert post.row(first, "carrier") == "kannel", "and again from the beginning"
 
 
 @pytest.mark.parametrize("per_second", [0.5, 3, 50, 2000])

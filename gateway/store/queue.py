@@ -92,15 +92,17 @@ class Queue:
         sql = "select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1"
         return bool(self._rows(sql, (carrier, millis(now))))
 
-    def due(self, carrier: str, lane: int, now: datetime, limit: int) -> list[Due]:
-        """What is due in a lane, the longest due first. What may have gone out waits while another message to its phone is on its
-        way, be it with a dead worker: until that is settled, so do the reports that may tell (`_match`)."""
+    def due(self, carrier: str, lane: int, now: datetime, limit: int, behind: OutboundMessage | None = None) -> list[Due]:
+        """What is due in a lane, the longest due first, from the beginning or `behind` a message. What may have gone out waits
+        while another message to its phone is on its way, be it with a dead worker: until that is settled, so do the reports that
+        may tell (`_match`)."""
         sql = f"""select {_MESSAGE}, o.waits, o.information * coalesce((select muted from conversation c where c.phone = o.phone), 0)
                   from outbox o where o.state = 'waiting' and o.carrier = ? and o.lane = ? and o.due_at <= ?
                   and (o.unsure = 0 or not exists (
                       select 1 from outbox s where s.phone = o.phone and s.carrier = o.carrier and s.state = 'sending'))
-                  order by o.due_at, o.id limit ?{self._skip_locked}"""
-        rows = self._rows(sql, (carrier, lane, millis(now), limit))
+                  {"and (o.due_at, o.id) > (?, ?)" if behind else ""} order by o.due_at, o.id limit ?{self._skip_locked}"""
+        after = (millis(behind.due_at), behind.id) if behind else ()
+        rows = self._rows(sql, (carrier, lane, millis(now), *after, limit))
         return [Due(_message(row), bool(row[-2]), bool(row[-1])) for row in rows]
 
     def take(self, message: OutboundMessage, worker: str, now: datetime) -> OutboundMessage:
