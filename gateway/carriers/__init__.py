@@ -51,7 +51,7 @@ class Mailbox(Protocol):
     name: str
 
     def fetch(self, after: str) -> tuple[list[Inbound], str]:
-        """Messages behind a mark, oldest first, and the new mark. Raises OSError."""
+        """Messages behind a mark (empty: all there are), oldest first, and the new mark, never empty. Raises OSError."""
 
 
 @runtime_checkable

@@ -146,7 +146,8 @@ class AfricasTalking:
         return Inbound(f"sms/{id_}", NAME, f"+{phone[1]}", "sms", form.get("text", ""), at)
 
     def fetch(self, after: str) -> tuple[list[Inbound], str]:
-        """The messages behind an id, a hundred at most, and the id of the last of them (`after` itself if there is none).
+        """The messages behind an id, a hundred at most, and the id of the last of them (`after` itself if there is none,
+        or 0).
 
         Ids here are numbers, those of the callbacks are not: sender, second and text tell whether it is the same message.
         """
@@ -159,7 +160,7 @@ class AfricasTalking:
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise OSError(type(error).__name__) from error
         return [inbound for _, inbound in sorted(read, key=itemgetter(0)) if inbound], str(
-            max((id_ for id_, _ in read), default=after)
+            max((id_ for id_, _ in read), default=after or 0)
         )
 
     def _fetched(self, told: Mapping[str, Any]) -> Inbound | None:
