@@ -21,6 +21,7 @@ from gateway.api import new_key
 from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
 from gateway.carriers.phone import Handset
+from gateway.check import check
 from gateway.chores import Chore, Chores
 from gateway.duties import Keeper, alias
 from gateway.fields import kinds
@@ -310,6 +311,17 @@ def test_a_payment_takes_back_what_was_stopped_with_its_template(gateway: Gatewa
         Queue(gateway.store).end_alarm("template", "sms.due_several/hi-Latn", clock())
     ((text,),) = gateway.store.database.rows("select text from outbox where state = 'dropped'")
     assert "3,180" in text
+
+
+@BOTH_STORES
+def test_the_same_reminder_a_week_later_is_no_fault(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(timedelta(days=20))
+    for _ in range(2):
+        office.start(Selection("overdue"), "asha", clock())
+        work(office, clock)
+        clock.wait(timedelta(days=8))
+    assert len(sent(gateway)) == 2 * len({*sent(gateway)}) + 2, "the phone of two accounts is told of each"
+    assert check(gateway.store, clock()) == []
 
 
 @BOTH_STORES
