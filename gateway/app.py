@@ -109,7 +109,8 @@ class Gateway:
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders
                 work.append(Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event(),
-                                   stand_ins=self.pen.routes.stand_ins, told=self.told))  # fmt: skip
+                                   stand_ins=self.pen.routes.stand_ins, refused=self.pen.registry.check,
+                                   told=self.told))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
             if isinstance(carrier, Kannel) and self.settings.own_kannel:

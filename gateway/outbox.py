@@ -65,6 +65,7 @@ class Outbox:
         senders: int,
         wake: threading.Event,
         stand_ins: Callable[[str, Lane, str], Sequence[str]] = lambda phone, lane, carrier: (),
+        refused: Callable[[str, str, str], str | None] = lambda text, key, lang: None,
         told: Callable[[Joined], None] = lambda told: None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
@@ -75,6 +76,8 @@ class Outbox:
         self._rules = rules
         self._senders = senders
         self._stand_ins = stand_ins
+        #: Why the operators would refuse a text as it is registered now: it may have been written under another registration.
+        self._refused = refused
         #: Hears of reports that came before the send they are about was written down.
         self._told = told
         self._clock = clock
@@ -257,6 +260,10 @@ class Outbox:
         elif message.template in stopped:
             kept_back("template stopped").inc()
             self._queue.put_aside(message, "stopped", "its template's queue is stopped", now)
+        elif refused := self._refused(message.text, *message.template.split("/")):
+            kept_back("not as registered").inc()
+            self._queue.put_aside(message, "failed", refused, now)
+            log.error("dlt.refused", message=message.id, template=message.template, why=refused)
         elif due.waits and message.expires is not None and message.expires < now:
             kept_back("too late").inc()
             self._queue.put_aside(message, "dropped", "what it says holds no longer", now)

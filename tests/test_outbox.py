@@ -540,6 +540,21 @@ def test_our_own_fault_stops_the_queue_of_its_template(post: Post) -> None:
 
 
 @BOTH_STORES
+def test_what_is_registered_otherwise_by_now_does_not_leave(post: Post) -> None:
+    """It waited overnight, and its template was registered anew: the operators would refuse it, and bar who sends too many."""
+    for text in ("SBPDCL: old", "SBPDCL - new"):
+        post.put(text, template="sms.bill/hi")
+    outbox = Outbox(
+        post.store, post.carrier, post.settings.sending(), senders=4, wake=threading.Event(), clock=post.clock,
+        refused=lambda text, key, lang: f"{key}/{lang}: differs" if "old" in text else None,
+    )  # fmt: skip
+    outbox.turn()
+    assert post.store.database.rows("select state, note from outbox order by id") == [
+        ("failed", "sms.bill/hi: differs"), ("sending", "")
+    ]  # fmt: skip
+
+
+@BOTH_STORES
 def test_information_stops_where_it_is_not_wanted(post: Post) -> None:
     with post.store.write():
         post.store.mute(PHONE, True, post.clock(), "word")

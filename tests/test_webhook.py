@@ -286,6 +286,7 @@ def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
         ({"webhook_secrets": [SECRET, OLD, "x" * 32]}, "at most two"),
         ({"demo": True, "host": "0.0.0.0"}, "stays on loopback"),
         ({"webhook_networks": ["10.0.0.0/99"]}, "10.0.0.0/99"),
+        ({"dlt_profile": "india", "dlt_header": "SBPDCL"}, "GATEWAY_DLT_ENTITY"),
     ],
 )  # fmt: skip
 def test_the_gateway_does_not_start_open(

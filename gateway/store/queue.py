@@ -119,7 +119,9 @@ class Queue:
         """Due later."""
         self._run("update outbox set due_at = ? where id = ?", (millis(until), message.id))
 
-    def put_aside(self, message: OutboundMessage, state: Literal["held", "dropped", "stopped"], why: str, now: datetime) -> None:
+    def put_aside(
+        self, message: OutboundMessage, state: Literal["held", "dropped", "stopped", "failed"], why: str, now: datetime
+    ) -> None:
         """Not to be sent as things are."""
         sql = "update outbox set state = ?, note = ?, settled = ? where id = ?"
         self._run(sql, (state, why, millis(now), message.id))
