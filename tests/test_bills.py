@@ -35,6 +35,7 @@ from gateway.staff import Staff
 from gateway.store.campaigns import CampaignKind, Selection
 from gateway.store.queue import Queue
 from gateway.store.readings import Linking, Readings, Taken
+from gateway.store.sql import millis
 from gateway.tariff import charges, make_bill, tariff
 from tests import town
 from tests.conftest import BOTH_STORES, Clock
@@ -416,6 +417,8 @@ def test_purge_keeps_what_the_settings_say(gateway: Gateway, settings: Settings,
     gateway.hop.serve([session])
     talk(gateway, "two", "bil 100000002", "meter 100000002", "1")
     store.database.run("update outbox set state = 'sent'")
+    row = (1, "100000001", town.PHONES["one"], "due", "sent", millis(clock()))
+    store.database.run("insert into campaign_row values (?, ?, ?, ?, ?, ?)", row)
     keeper = Keeper(store, settings.model_copy(update={"pseudonym_key": settings.at_api_key}))
     assert sum(keeper.purge(clock()).values()) == 0
     clock.wait(timedelta(days=8))
@@ -434,7 +437,7 @@ def test_purge_keeps_what_the_settings_say(gateway: Gateway, settings: Settings,
     assert sum(keeper.purge(clock()).values()) == 0, "once is enough"
     clock.wait(timedelta(days=300))
     keeper.purge(clock())
-    assert (store.count("inbound"), store.count("outbox")) == (0, 0)
+    assert (store.count("inbound"), store.count("outbox"), store.count("campaign_row")) == (0, 0, 0)
 
 
 def test_a_purge_takes_requests_with_all_that_belongs_to_them(gateway: Gateway, settings: Settings, clock: Clock) -> None:

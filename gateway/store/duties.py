@@ -156,4 +156,4 @@ DELETED: Sequence[tuple[Old, str]] = (
     (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
 )
 #: Deleted by age, without a key of their own.
-LOGS = ("delivery", "phone_event", "counter")
+LOGS = ("delivery", "phone_event", "counter", "campaign_row")
