@@ -744,8 +744,19 @@ def test_a_clock_set_back_starves_nobody(post: Post) -> None:
     post.put("bill", "+915550000003", lane="bulk")
     post.clock.now = town.BEGIN
     scheduled = post.put("scheduled", "+915550000004", lane="notice", due_at=post.clock() + timedelta(days=2))
-    post.work(lambda: len(post.emulator.taken) == 2)
-    assert post.row(scheduled, "state") == "waiting"
+    slot = post.put("its turn", "+915550000005", lane="bulk", waits=True, due_at=post.clock() + timedelta(days=6))
+    post.put("put off", "+915550000006", lane="bulk", waits=True, due_at=post.clock() + timedelta(days=365))
+    post.work(lambda: len(post.emulator.taken) == 3)
+    assert [post.row(id_, "state") for id_ in (scheduled, slot)] == ["waiting", "waiting"]
+
+
+@BOTH_STORES
+def test_a_budget_spent_in_the_future_is_not_todays(post: Post) -> None:
+    post.clock.wait(timedelta(days=365))
+    post.put()
+    post.work(post.settled)
+    post.clock.now = town.BEGIN
+    assert post.queue.parts_spent(post.clock()) == (0, 0)
 
 
 def test_the_database_may_be_away_for_a_while(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ REPORTED: Mapping[str, tuple[str, ...]] = {
 }
 #: Clocks of two machines may differ by so much.
 SKEW_MILLIS = 5_000
+#: Nothing that waits for a morning or for its feeder's turn (pen.FURTHEST_SLOT) is due later than this.
+FURTHEST = timedelta(days=8)
 #: The states in which a message stands until a person has it sent again; as the index over them has it.
 ASIDE = "('held', 'failed', 'unknown')"
 AlarmKind = Literal["template", "carrier", "budget", "disk", "check"]
@@ -140,11 +142,12 @@ class Queue:
         return [(row[-1], _message(row)) for row in self._rows(sql, (carrier,))]
 
     def back_from_the_future(self, carrier: str, now: datetime, longest: timedelta) -> int:
-        """After the clock was set back: what was written later than now, or waits longer than any retry does, is due now."""
+        """After the clock was set back: what was written later than now, waits longer than any retry does, or was put off further
+        than to a morning or its feeder's turn, is due now."""
         sql = """update outbox set due_at = ? where state = 'waiting' and carrier = ? and lane = ? and due_at > ?
-                 and (created > ? or (attempts > 0 and waits = 0))"""
-        at, late = millis(now), millis(now + longest)
-        return sum(self._run(sql, (at, carrier, lane, late, late)) for lane in range(len(LANES)))
+                 and (created > ? or (attempts > 0 and waits = 0) or (waits = 1 and due_at > ?))"""
+        at, late, far = millis(now), millis(now + longest), millis(now + FURTHEST)
+        return sum(self._run(sql, (at, carrier, lane, late, late, far)) for lane in range(len(LANES)))
 
     # --- settling ---------------------------------------------------------------------------------------------------
 
@@ -282,12 +285,11 @@ class Queue:
     # --- figures ----------------------------------------------------------------------------------------------------
 
     def parts_spent(self, now: datetime) -> tuple[int, int]:
-        """SMS parts sent in this hour, and in the last 24 of them."""
+        """SMS parts sent in this hour, and in the last 24 of them. What a clock that was wrong has written ahead is not of them."""
         hour = millis(now) // 3_600_000
-        sql = (
-            "select coalesce(sum(case when hour = ? then parts else 0 end), 0), coalesce(sum(parts), 0) from spent where hour > ?"
-        )
-        this, day = self._rows(sql, (hour, hour - 24))[0]
+        sql = """select coalesce(sum(case when hour = ? then parts else 0 end), 0), coalesce(sum(parts), 0) from spent
+                 where hour > ? and hour <= ?"""
+        this, day = self._rows(sql, (hour, hour - 24, hour + 1))[0]
         return int(this), int(day)
 
     def ages(self, now: datetime) -> list[tuple[str, str, int, float]]:
