@@ -42,7 +42,7 @@ from gateway.outbox import Outbox
 from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
-from gateway.records import Inbound, OptOut, Report, SessionEnd
+from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 from gateway.routing import Routes
 from gateway.scrubbing import heed
 from gateway.settings import Settings
@@ -60,6 +60,9 @@ from messages import Voice
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+#: How long an apology waits for the language of its reader: what is left of the carrier's patience after our own.
+APOLOGY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,15 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         in_thread(None, lambda: gateway.note(event), done)
 
     def busy(inbound: Inbound, done: Done) -> None:
-        in_thread(apologies, lambda: gateway.hop.busy(inbound), done)
+        """In the phone's own language, unless the store is what hangs."""
+        waiting = [done]
+
+        def tell(answer: Answer | Exception) -> None:
+            if waiting:
+                waiting.pop()(answer)
+
+        asyncio.get_running_loop().call_later(APOLOGY_SECONDS, lambda: tell(gateway.hop.busy(inbound, "")))
+        in_thread(apologies, lambda: gateway.hop.busy(inbound, None if waiting else ""), tell)
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:

@@ -125,16 +125,17 @@ class Hop:
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
         return self._say_only(inbound, "sorry")
 
-    def busy(self, inbound: Inbound) -> Answer:
-        """A page that asks to try again shortly. Nothing is kept."""
-        return self._say_only(inbound, "busy")
+    def busy(self, inbound: Inbound, lang: str | None = None) -> Answer:
+        """A page that asks to try again shortly; without a `lang` the store is asked for it. Nothing is kept."""
+        return self._say_only(inbound, "busy", lang)
 
-    def _say_only(self, inbound: Inbound, screen: str) -> Answer:
+    def _say_only(self, inbound: Inbound, screen: str, lang: str | None = None) -> Answer:
         """A page of our own trouble, in the phone's language if that can be read: the store may be away, or the row damaged."""
-        try:
-            lang = self.store.language(inbound.phone)
-        except Exception:
-            lang = ""
+        if lang is None:
+            try:
+                lang = self.store.language(inbound.phone)
+            except Exception:
+                lang = ""
         reply = self.voice.say(Text("menu", screen, ends=True), lang, self.carriers[inbound.carrier].limits("ussd"))
         return Answer(reply.pages[0], True, f"menu.{screen}", lang)
 

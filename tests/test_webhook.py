@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +18,7 @@ from gateway.hop import Hop
 from gateway.records import Inbound
 from gateway.settings import BadSetting, Settings, load
 from gateway.store.queue import Queue
+from gateway.store.sql import Store
 from gateway.webhook import BODY_LIMIT
 from tests import town
 from tests.conftest import BOTH_STORES
@@ -230,6 +233,30 @@ def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatc
             assert post(web, "delivery", {"id": "1", "status": "Success"}).status_code == 503
         assert gateway.store.count("inbound") == gateway.store.count("delivery") == 0
         assert post(web, "ussd", USSD).status_code == 200
+
+
+def test_who_asks_while_the_store_hangs_is_told_so_all_the_same(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first language: their own is in the store."""
+    well = threading.Event()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    def hangs(*_: object) -> str:
+        well.wait(20)
+        return "en"
+
+    monkeypatch.setattr("gateway.app.APOLOGY_SECONDS", 0.1)
+    monkeypatch.setattr(Hop, "_serve", full)
+    monkeypatch.setattr(Store, "language", hangs)
+    with TestClient(make_app(gateway, send=False)) as web:
+        try:
+            began = time.monotonic()
+            told = [post(web, "ussd", USSD | {"sessionId": f"ATUid_{number}"}).text for number in range(5)]
+            assert time.monotonic() - began < 15
+        finally:
+            well.set()
+    assert all(text.startswith("END ") for text in told)
 
 
 def test_a_fault_of_our_own_shows_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
