@@ -42,7 +42,7 @@ from gateway.outbox import Outbox
 from gateway.outside import outside_routes
 from gateway.pen import Pen
 from gateway.pull import Pull
-from gateway.records import Inbound, OptOut, Report, SessionEnd
+from gateway.records import Answer, Inbound, OptOut, Report, SessionEnd
 from gateway.routing import Routes
 from gateway.scrubbing import heed
 from gateway.settings import Settings
@@ -62,6 +62,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 #: Threads of a web process for pages, the billing API and what carriers report; each has a connection of its own.
 BESIDE_HOPS = 8
+
+#: How long an apology waits for the language of its reader: what is left of the carrier's patience after our own.
+APOLOGY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class Gateway:
             if carrier.sends:
                 rules, senders = self.settings.sending(carrier.name), self.settings.senders
                 work.append(Outbox(self.store, carrier, rules, senders=senders, wake=threading.Event(),
-                                   stand_ins=self.pen.routes.stand_ins, told=self.told))  # fmt: skip
+                                   stand_ins=self.pen.routes.stand_ins, refused=self.pen.registry.check,
+                                   told=self.told))  # fmt: skip
             if every and isinstance(carrier, Mailbox):
                 work.append(Pull(self.store, carrier, self.hop.serve, every=every))
             if isinstance(carrier, Kannel) and self.settings.own_kannel:
@@ -232,7 +236,15 @@ def make_app(gateway: Gateway, *, send: bool) -> Web:
         in_thread(None, lambda: gateway.note(event), done)
 
     def busy(inbound: Inbound, done: Done) -> None:
-        in_thread(apologies, lambda: gateway.hop.busy(inbound), done)
+        """In the phone's own language, unless the store is what hangs."""
+        waiting = [done]
+
+        def tell(answer: Answer | Exception) -> None:
+            if waiting:
+                waiting.pop()(answer)
+
+        asyncio.get_running_loop().call_later(APOLOGY_SECONDS, lambda: tell(gateway.hop.busy(inbound, "")))
+        in_thread(apologies, lambda: gateway.hop.busy(inbound, None if waiting else ""), tell)
 
     @asynccontextmanager
     async def lifespan(app: Web) -> AsyncIterator[None]:

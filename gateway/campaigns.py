@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+
+from msgspec.structs import replace
 
 from flows.records import INDIA, Text
 from gateway.pen import MOST_PARTS, Pen
@@ -28,7 +30,7 @@ GROUP = 200
 REST = timedelta(days=7)
 #: Whoever puts messages of campaigns into the outbox has it to himself, so that none slips in behind a pause or a stop.
 SENDING = ("campaigns",)
-#: A notice that waits for the end of the quiet hours leaves a day later than it was written.
+#: A notice that waits for the end of the quiet hours leaves a day later than it was written; it never leaves later still.
 SPARE_DAYS = 1
 
 #: Why somebody is left out, in plain words.
@@ -160,10 +162,13 @@ class Office:
         listener = next((one for one in self._campaigns.listeners([account])[account] if one.phone == phone), None)
         if bill is None or bill.amount <= 0 or listener is None or (listener.muted and kind != "notice"):
             return False
-        if kind == "due" and bill.due < now.astimezone(INDIA).date():
+        overdue = bill.due < now.astimezone(INDIA).date()
+        if overdue == (kind == "due"):  # another bill has come meanwhile, or its due day has passed
             return False
         text = self._text(kind, Debt(account, bill.amount, bill.due, ""), listener, now)
-        self._store.enqueue(self._pen.compose(text, phone, now=now, inbound=campaign_of(account)))
+        until = self._until(kind, bill.due, now)
+        messages = self._pen.compose(text, phone, now=now, inbound=campaign_of(account))
+        self._store.enqueue([replace(one, fresh_for=until - max(one.due_at, one.created)) for one in messages])
         self._store.tell(phone, "bill", account, bill.number, now, now + timedelta(days=self._settings.answer_days))
         return True
 
@@ -205,6 +210,12 @@ class Office:
         day = now.astimezone(INDIA).date() + timedelta(days=self._settings.notice_clear_days + 1 + SPARE_DAYS)
         key = "due_several" if kind == "due" and listener.accounts > 1 else kind
         return Text("sms", key, {"account": debt.account, "amount": debt.amount, "due": debt.due, "day": day})
+
+    def _until(self, kind: CampaignKind, due: date, now: datetime) -> datetime:
+        """How long a message may wait in the outbox: what it says is to hold when it leaves."""
+        today = now.astimezone(INDIA).date()
+        last = {"due": due, "overdue": today + REST, "notice": today + timedelta(days=SPARE_DAYS)}[kind]
+        return datetime.combine(last + timedelta(days=1), time(), INDIA)
 
     def _say(self, text: Text, lang: str) -> tuple[str, int]:
         reply = self._pen.voice.say(text, lang, Limits("sms", parts=MOST_PARTS))

@@ -123,22 +123,21 @@ class Hop:
         log.error("hop.failed", hop=inbound.id, phone=masked(inbound.phone), exc_info=error)
         masked_text, _ = mask_aadhaar(inbound.text)
         self.store.quarantine(inbound, inbound.channel, type(error).__name__, self.clock(), masked_text)
-        conversation = self.store.recall(inbound.phone, self.clock().astimezone(INDIA).date()).conversation
-        return self._say_only(inbound, conversation, "sorry")
+        return self._say_only(inbound, "sorry")
 
-    def busy(self, inbound: Inbound) -> Answer:
-        """A page that asks to try again shortly, in the phone's language if that can be read. Nothing is kept."""
-        try:
-            lang = self.store.language(inbound.phone)
-        except Exception as error:
-            if not self.store.database.is_trouble(error):
-                raise
-            lang = ""
-        return self._say_only(inbound, Conversation(inbound.phone, lang=lang), "busy")
+    def busy(self, inbound: Inbound, lang: str | None = None) -> Answer:
+        """A page that asks to try again shortly; without a `lang` the store is asked for it. Nothing is kept."""
+        return self._say_only(inbound, "busy", lang)
 
-    def _say_only(self, inbound: Inbound, conversation: Conversation, screen: str) -> Answer:
-        reply = self.voice.say(Text("menu", screen, ends=True), conversation.lang, self.carriers[inbound.carrier].limits("ussd"))
-        return Answer(reply.pages[0], True, f"menu.{screen}", conversation.lang)
+    def _say_only(self, inbound: Inbound, screen: str, lang: str | None = None) -> Answer:
+        """A page of our own trouble, in the phone's language if that can be read: the store may be away, or the row damaged."""
+        if lang is None:
+            try:
+                lang = self.store.language(inbound.phone)
+            except Exception:
+                lang = ""
+        reply = self.voice.say(Text("menu", screen, ends=True), lang, self.carriers[inbound.carrier].limits("ussd"))
+        return Answer(reply.pages[0], True, f"menu.{screen}", lang)
 
     # --- the six steps ----------------------------------------------------------------------------------------------
 
@@ -214,7 +213,8 @@ class Hop:
             answer = Answer(reply.pages[0], reply.ends and whole, f"{turn.text.flow}.{turn.text.screen}", after.lang)
             encoding, parts = reply.encoding, reply.parts
         if ussd and not (hop.live and inbound.cumulative and is_older(inbound.text, conversation.heard)):
-            after = replace(after, pages=pages, session=inbound.session, heard=inbound.text, seen=facts.now)
+            heard, _ = mask_aadhaar(inbound.text)
+            after = replace(after, pages=pages, session=inbound.session, heard=heard, seen=facts.now)
         else:
             after = replace(after, pages=pages, seen=facts.now)
         sms: list[Outgoing] = []

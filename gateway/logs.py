@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -31,8 +32,22 @@ def set_up(level: str) -> None:
             _as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: structlog.BytesLogger(sys.stderr.buffer),
+        logger_factory=lambda *_: Lines(),
     )  # fmt: skip
+
+
+class Lines:
+    """The standard error stream. A line that cannot be written (a full disk, a pipe nobody reads) is lost, and nothing with it:
+    what is logged has been done."""
+
+    def msg(self, line: bytes) -> None:
+        """Write a line."""
+        with suppress(OSError, ValueError):
+            stream = sys.stderr.buffer
+            stream.write(line + b"\n")
+            stream.flush()
+
+    log = debug = info = warning = error = critical = msg
 
 
 def _as_json(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import structlog
 
-from gateway.carriers import Carrier
+from gateway.carriers import Carrier, Naming
 from gateway.hop import now_utc
 from gateway.metrics import KEPT_BACK, SEND_SECONDS, tried
 from gateway.records import Lane, Later, Never, OutboundMessage, Outcome, Sent, Unsure, masked
@@ -65,6 +65,7 @@ class Outbox:
         senders: int,
         wake: threading.Event,
         stand_ins: Callable[[str, Lane, str], Sequence[str]] = lambda phone, lane, carrier: (),
+        refused: Callable[[str, str, str], str | None] = lambda text, key, lang: None,
         told: Callable[[Joined], None] = lambda told: None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
@@ -75,6 +76,8 @@ class Outbox:
         self._rules = rules
         self._senders = senders
         self._stand_ins = stand_ins
+        #: Why the operators would refuse a text as it is registered now: it may have been written under another registration.
+        self._refused = refused
         #: Hears of reports that came before the send they are about was written down.
         self._told = told
         self._clock = clock
@@ -89,6 +92,8 @@ class Outbox:
         self._mine: set[tuple[int, int]] = set()
         self._watched: dict[tuple[int, int], float] = {}
         self._watch_at = self._mend_at = self._pass_on_at = 0.0
+        #: By lane: how far it was looked through for what others may send, None for the beginning.
+        self._passed: dict[int, OutboundMessage | None] = {}
         self._alarmed: set[tuple[str, str]] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -152,11 +157,13 @@ class Outbox:
         self._mine.difference_update((message.id, message.attempt) for message, _ in self._unsettled)
         self._mine.update((message.id, message.attempt) for message in taken)
         self._unsettled.clear()
-        for message, outcome, state, joined in settled:
-            _report(message, outcome, state if joined is not None else "settled before")
         self._out += len(taken)
+        if taken:
+            self._breaker.tried(time.monotonic())
         for message in taken:
             self._jobs.put(message)
+        for message, outcome, state, joined in settled:
+            _report(message, outcome, state if joined is not None else "settled before")
         for *_, joined in settled:
             for told in joined or ():
                 self._told(told)
@@ -205,7 +212,7 @@ class Outbox:
     def _room(self, at: float) -> int:
         """How many may be handed out now."""
         room = min(self._senders - self._out, MOST_AT_ONCE)
-        trying = self._breaker.room(at, self._out)
+        trying = self._breaker.room(at)
         return room if trying is None else min(room, trying)
 
     def _take(self, now: datetime, room: int) -> tuple[int, list[OutboundMessage]]:
@@ -253,6 +260,13 @@ class Outbox:
         elif message.template in stopped:
             kept_back("template stopped").inc()
             self._queue.put_aside(message, "stopped", "its template's queue is stopped", now)
+        elif refused := self._refused(message.text, *message.template.split("/")):
+            kept_back("not as registered").inc()
+            self._queue.put_aside(message, "failed", refused, now)
+            log.error("dlt.refused", message=message.id, template=message.template, why=refused)
+        elif due.waits and message.expires is not None and message.expires < now:
+            kept_back("too late").inc()
+            self._queue.put_aside(message, "dropped", "what it says holds no longer", now)
         elif due.waits and (end := rules.end_of_quiet(now)):
             kept_back("quiet hours").inc()
             self._queue.put_off(message, end)
@@ -276,16 +290,19 @@ class Outbox:
         self._unsettled += [(message, Later("it was never handed to a sender")) for message in never]
         self._watched = {key: self._watched.get(key, at) for key, (worker, _) in out.items() if worker != self._name}
         dead = [out[key][1] for key, since in self._watched.items() if at - since > self._rules.lease.total_seconds()]
-        self._unsettled += [(message, Unsure("its sender died")) for message in dead]
+        name = self._carrier.reference if isinstance(self._carrier, Naming) else lambda _: ""
+        self._unsettled += [(message, Unsure("its sender died", name(message))) for message in dead]
         for message in dead:
             del self._watched[message.id, message.attempt]
 
     def _pass_on(self, now: datetime) -> None:
-        """While the carrier is down, those that stand in for it get what it has surely not sent."""
+        """While the carrier is down, those that stand in for it get what it has surely not sent, some of each lane at a time."""
         with self._store.write():
             down = {alarm.name for alarm in self._queue.alarms() if alarm.kind == "carrier"}
             for lane in range(len(LANES)):
-                for due in self._queue.due(self._carrier.name, lane, now, MOST_AT_ONCE):
+                found = self._queue.due(self._carrier.name, lane, now, MOST_AT_ONCE, self._passed.get(lane))
+                self._passed[lane] = found[-1].message if len(found) == MOST_AT_ONCE else None
+                for due in found:
                     message = due.message
                     up = [one for one in self._stand_ins(message.phone, message.lane, self._carrier.name) if one not in down]
                     if up and not message.unsure:

@@ -63,10 +63,13 @@ class Routes:
         return self._senders[0]
 
     def stand_ins(self, phone: str, lane: Lane, carrier: str) -> tuple[str, ...]:
-        """Who may send in place of a carrier that is down: those named beside it in the first rule for such a message."""
+        """Who may send in place of a carrier that is down: those named beside it in the first rule for such a message. Rules that
+        name it alone for people who came a certain way say nothing of those who did not."""
         for rule in self._rules:
             if carrier in rule.carriers and rule.fits(phone, lane):
-                return tuple(other for other in rule.carriers if other != carrier)
+                others = tuple(other for other in rule.carriers if other != carrier)
+                if others or not (rule.channels or rule.came_by):
+                    return others
         return ()
 
 

@@ -394,6 +394,12 @@ class Settings(BaseSettings):
         return pattern
 
     @model_validator(mode="after")
+    def _registered(self) -> Settings:
+        if self.dlt_profile == "india" and not (self.dlt_header and self.dlt_entity):
+            raise ValueError("dlt_profile: `india` needs GATEWAY_DLT_HEADER and GATEWAY_DLT_ENTITY: nothing is delivered without")
+        return self
+
+    @model_validator(mode="after")
     def _open_door(self) -> Settings:
         used = {"africastalking": self.at_username, "kannel": self.kannel_url, "mobileseva": self.mobileseva_username}
         carriers = [*filter(used.get, used), *self.ussd_platforms]

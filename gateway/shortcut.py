@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from asyncio import TimerHandle
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -21,6 +23,9 @@ from gateway.webhook import BODY_LIMIT, Reply
 
 #: A webhook's address; one that is written otherwise needs uvicorn's own reading.
 PLAIN = re.compile(rb"/in/[^%#]*").fullmatch
+#: What may come, in octets and in seconds, before a request's head is whole, and a webhook's body too. No carrier's and no
+#: browser's head comes near it; without an end, anyone who finds the port could fill our memory or take all connections.
+MOST_OCTETS, MOST_SECONDS = 64 * 1024, 10.0
 
 
 class Call(RequestResponseCycle):
@@ -50,15 +55,81 @@ class Shortcut(HttpToolsProtocol):
         self.open = not self.web.webhooks.ask_who_calls
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.heads: dict[tuple[int, str], bytes] = {}
+        #: Whether what comes is bounded, and how many octets of it have come.
+        self.bounded, self.octets = True, 0
+        self.bell: TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody is there, and is to say soon what he wants."""
+        super().connection_made(transport)
+        self._wind()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._unwind()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Nothing more comes; whether something is still to be answered. Some say so as soon as they have asked."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Some more has come."""
+        self._unset_keepalive_if_required()
+        if self.bounded:
+            self.octets += len(data)
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as offer:
+                    data = self._declined() + data[offer.args[0] :]
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        if self.octets > MOST_OCTETS:
+            self.transport.close()
+        elif self.octets and self.bell is None:
+            self._wind()
+
+    def _declined(self) -> bytes:
+        """The head of a request that offers to go on in another protocol, as every JDK client does, without its offer: the parser
+        takes the rest for that other protocol's, body and all, and so it is read anew."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("we are no proxy")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        kept = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *kept, b"\r\n"])
+
+    def _wind(self) -> None:
+        self.bell = self.loop.call_later(MOST_SECONDS, self.timeout_keep_alive_handler)
+
+    def _unwind(self) -> None:
+        """What was to come has come."""
+        self.octets = 0
+        if self.bell is not None:
+            self.bell.cancel()
+            self.bell = None
 
     def on_headers_complete(self) -> None:
         """A request's head has come: take the short way if it is a plain webhook."""
         parser, url = self.parser, self.url
+        if parser.should_upgrade():
+            return
         method = parser.get_method()
         if (
             not self.open or method not in (b"POST", b"GET") or not PLAIN(url) or self.expect_100_continue
-            or parser.should_upgrade() or parser.get_http_version() != "1.1"
+            or parser.get_http_version() != "1.1"
         ):  # fmt: skip
+            self._unwind()
+            self.bounded = False
             super().on_headers_complete()
             return
         path, _, query = url.partition(b"?")
@@ -78,7 +149,7 @@ class Shortcut(HttpToolsProtocol):
             return
         cycle.started = True
         if not cycle.more_body:
-            self._take(cycle)
+            self.loop.call_soon(self._take, cycle)  # not at once: refusals in a row would each begin within the one before
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body; what is too much is said so at once."""
@@ -94,8 +165,11 @@ class Shortcut(HttpToolsProtocol):
         """All of the request has come."""
         call = self.cycle
         if not isinstance(call, Call):
-            super().on_message_complete()
+            self.bounded = True
+            if not self.parser.should_upgrade():
+                super().on_message_complete()
             return
+        self._unwind()
         call.more_body = False
         if call.started:
             self._take(call)

@@ -87,7 +87,7 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._rest = FIRST_REST
-        self._until = 0.0
+        self._until = self._next = 0.0
         self.open = False
 
     def ok(self, at: float) -> None:
@@ -105,8 +105,12 @@ class Breaker:
             self._rest = min(self._rest * 2, LONGEST_REST)
             self.open = True
 
-    def room(self, at: float, out: int) -> int | None:
+    def tried(self, at: float) -> None:
+        """Something is sent. While it is under way no other is, for a rest: it may hang."""
+        self._next = at + self._rest
+
+    def room(self, at: float) -> int | None:
         """How many may be sent: None for any number, 1 to try."""
         if not self.open:
             return None
-        return 1 if at >= self._until and not out else 0
+        return 1 if at >= max(self._until, self._next) else 0

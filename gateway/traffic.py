@@ -137,7 +137,7 @@ class Traffic:
         """Tell those whose time is over, and come again for the next."""
         now = self._loop.time()
         while self._open and (self._open[0].done is None or self._open[0].until <= now):
-            self._open.popleft().end(Unavailable("not served in time"))
+            _end(self._open.popleft(), Unavailable("not served in time"))
         self._timer = self._loop.call_at(self._open[0].until, self._give_up) if self._open else None
 
     # --- in a writer's thread -----------------------------------------------------------------------------------------
@@ -202,9 +202,14 @@ class Traffic:
 
     def _release(self, group: Sequence[Waiting], answers: Sequence[Answer | Exception]) -> None:
         for waiting, answer in zip(group, answers, strict=True):
-            try:
-                waiting.end(answer)
-            except Exception as error:  # the others are to hear of theirs all the same
-                log.error("hop.unanswered", hop=waiting.inbound.id, exc_info=error)
+            _end(waiting, answer)
         while self._open and self._open[0].done is None:
             self._open.popleft()
+
+
+def _end(waiting: Waiting, answer: Answer | Exception) -> None:
+    """Say what became of a hop. If that cannot be said, the others are to hear of theirs all the same."""
+    try:
+        waiting.end(answer)
+    except Exception as error:
+        log.error("hop.unanswered", hop=waiting.inbound.id, exc_info=error)

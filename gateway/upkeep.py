@@ -46,7 +46,7 @@ class Upkeep:
         database = store.database
         self._name = database.name
         self._file = Path(f"{database.path}.reserve") if isinstance(database, SQLite) and low else None
-        self._alarmed = False
+        self._alarmed: bool | None = None  # an alarm of an earlier worker may stand
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`."""
@@ -87,15 +87,18 @@ class Upkeep:
         with self._store.write():
             if on:
                 self._queue.raise_alarm("disk", self._name, self._clock(), why)
+                changed = True
             else:
-                self._queue.end_alarm("disk", self._name, self._clock())
+                changed = self._queue.end_alarm("disk", self._name, self._clock())
         self._alarmed = on
-        log.log(40 if on else 30, "disk.low" if on else "disk.well", why=why)
+        if changed:
+            log.log(40 if on else 30, "disk.low" if on else "disk.well", why=why)
 
     # --- the daily check --------------------------------------------------------------------------------------------
 
     def check_if_due(self) -> None:
-        """Run `gateway check` once a night, whichever worker comes first; faults become log lines and an alarm."""
+        """Run `gateway check` once a night, whichever worker comes first; faults become log lines and an alarm, and so does it
+        that it could not be run."""
         now = self._clock()
         if now.astimezone(INDIA).hour not in NIGHT:
             return
@@ -103,7 +106,14 @@ class Upkeep:
             mine = self._store.claim("check", now, ONCE_A_NIGHT)
         if not mine:
             return
-        faults = check(self._store, now)
+        try:
+            with self._store.database.unhurried():
+                faults = check(self._store, now)
+        except Exception as error:
+            with self._store.write():
+                why = f"it could not be run ({type(error).__name__}): run `gateway check`"
+                self._queue.raise_alarm("check", self._name, now, why)
+            raise
         for fault in faults:
             log.error("check.fault", fault=fault)
         with self._store.write():

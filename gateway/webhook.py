@@ -108,7 +108,8 @@ class Webhooks:
             log.warning("webhook.unreadable", carrier=carrier, door=name, why=str(why))
             reply(Reply(400, f"{why}\n".encode()))
         except Refused as why:
-            REFUSED.labels(*((carrier, name) if why.status != 404 else ("", "")), str(why.status)).inc()
+            known = (carrier, name) if why.status == 405 else ("", "")  # any other may be anybody's words
+            REFUSED.labels(*known, str(why.status)).inc()
             reply(Reply(why.status, f"{why.line}\n".encode()))
         except Exception as error:
             reply(_fault(carrier, name, error))

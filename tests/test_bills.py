@@ -23,20 +23,23 @@ from gateway.api import new_key
 from gateway.app import Gateway, make_app
 from gateway.campaigns import Office
 from gateway.carriers.phone import Handset
+from gateway.check import check
 from gateway.chores import Chore, Chores
 from gateway.duties import Keeper, alias
 from gateway.fields import kinds
 from gateway.handover import Handover, Webhook
 from gateway.intake import apply
 from gateway.office import add_commands
+from gateway.outbox import Outbox
 from gateway.records import Inbound, Report
 from gateway.settings import Settings
 from gateway.staff import Staff
 from gateway.store import open_store
-from gateway.store.campaigns import Selection
+from gateway.store.campaigns import CampaignKind, Selection
 from gateway.store.postgres import PostgreSQL
 from gateway.store.queue import Queue
 from gateway.store.readings import Linking, Readings, Taken
+from gateway.store.sql import millis
 from gateway.store.sqlite import SQLite
 from gateway.tariff import charges, make_bill, tariff
 from tests import town
@@ -437,6 +440,68 @@ def test_a_payment_takes_a_reminder_back_that_waits_in_the_outbox(gateway: Gatew
     assert "3,180" in rows[0][0]
 
 
+@BOTH_STORES
+def test_a_payment_takes_back_what_was_stopped_with_its_template(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(JUNE_4)
+    office.start(Selection("due"), "asha", clock())
+    work(office, clock)
+    gateway.store.database.run("update outbox set state = 'stopped'")
+    with gateway.store.write():
+        row = ["100000002", f"{clock().date()}", "R11", 318_000]
+        apply(gateway.store, kinds()["payments"], [row], gateway.billing().hooks, clock())
+        Queue(gateway.store).end_alarm("template", "sms.due_several/hi-Latn", clock())
+    ((text,),) = gateway.store.database.rows("select text from outbox where state = 'dropped'")
+    assert "3,180" in text
+
+
+@BOTH_STORES
+def test_the_same_reminder_a_week_later_is_no_fault(gateway: Gateway, office: Office, clock: Clock) -> None:
+    clock.wait(timedelta(days=20))
+    for _ in range(2):
+        office.start(Selection("overdue"), "asha", clock())
+        work(office, clock)
+        clock.wait(timedelta(days=8))
+    assert len(sent(gateway)) == 2 * len({*sent(gateway)}) + 2, "the phone of two accounts is told of each"
+    assert check(gateway.store, clock()) == []
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("kind", ["overdue", "notice"])
+def test_who_has_a_new_bill_is_not_reminded_of_it_as_overdue(
+    gateway: Gateway, office: Office, clock: Clock, kind: CampaignKind
+) -> None:
+    clock.wait(timedelta(days=20))
+    id_ = office.start(Selection(kind), "asha", clock())
+    while not office.all()[0].filled:
+        office.work(clock())
+    office.pause(id_)
+    bill = ("100000001", "2026-06-01", "INV2", "2026-07-05", "2026-06-15", 124_000, 124_000, 0, 0, 1, 2, 1, "OK", 0)
+    with gateway.store.write():
+        gateway.store.database.run("insert into bill values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", bill)
+    office.resume(id_)
+    work(office, clock)
+    assert {label for label, _ in sent(gateway)} == {"two", "average", "neighbour", "village"}
+
+
+@BOTH_STORES
+@pytest.mark.parametrize(
+    ("kind", "written", "days", "state"),
+    [("due", 10, 1, "sending"), ("due", 10, 2, "dropped"), ("overdue", 20, 7, "sending"), ("overdue", 20, 8, "dropped"),
+     ("notice", 20, 1, "sending"), ("notice", 20, 2, "dropped")],
+)  # fmt: skip
+def test_what_a_campaign_says_holds_when_it_leaves(
+    gateway: Gateway, office: Office, clock: Clock, kind: CampaignKind, written: int, days: int, state: str
+) -> None:
+    """Whatever held it up: a reminder up to its due day, a notice while it leaves the clear days that the law wants."""
+    clock.wait(timedelta(days=written))
+    office.start(Selection(kind, at_least=1_000_000), "asha", clock())
+    work(office, clock)
+    clock.wait(timedelta(days=days))
+    rules = gateway.settings.sending()
+    Outbox(gateway.store, gateway.carriers["phone"], rules, senders=8, wake=threading.Event(), clock=clock).turn()
+    assert gateway.store.database.rows("select state from outbox") == [(state,)]
+
+
 def test_what_waited_is_looked_at_once_more_before_it_leaves(gateway: Gateway, office: Office, clock: Clock) -> None:
     clock.wait(JUNE_4)
     office.start(Selection("due"), "asha", clock())
@@ -492,6 +557,8 @@ def test_purge_keeps_what_the_settings_say(gateway: Gateway, settings: Settings,
     gateway.hop.serve([session])
     talk(gateway, "two", "bil 100000002", "meter 100000002", "1")
     store.database.run("update outbox set state = 'sent'")
+    row = (1, "100000001", town.PHONES["one"], "due", "sent", millis(clock()))
+    store.database.run("insert into campaign_row values (?, ?, ?, ?, ?, ?)", row)
     keeper = Keeper(store, settings.model_copy(update={"pseudonym_key": settings.at_api_key}))
     assert sum(keeper.purge(clock()).values()) == 0
     clock.wait(timedelta(days=8))
@@ -510,7 +577,7 @@ def test_purge_keeps_what_the_settings_say(gateway: Gateway, settings: Settings,
     assert sum(keeper.purge(clock()).values()) == 0, "once is enough"
     clock.wait(timedelta(days=300))
     keeper.purge(clock())
-    assert (store.count("inbound"), store.count("outbox")) == (0, 0)
+    assert (store.count("inbound"), store.count("outbox"), store.count("campaign_row")) == (0, 0, 0)
 
 
 def test_a_purge_takes_requests_with_all_that_belongs_to_them(gateway: Gateway, settings: Settings, clock: Clock) -> None:

@@ -132,6 +132,26 @@ def test_an_answer_that_cannot_be_given_keeps_no_other_back() -> None:
     assert [line["event"] for line in logs] == ["hop.unanswered"] * 2
 
 
+def test_who_cannot_be_told_that_it_takes_too_long_keeps_no_other_waiting() -> None:
+    slow = Slow()
+    traffic = Traffic(slow, after=lambda: None, patience=0.2)
+
+    def hung_up(_: Answer | Exception) -> None:
+        raise OSError
+
+    async def three() -> list[Answer | BaseException]:
+        traffic.start()
+        traffic.bring(inbound(1), hung_up)
+        told: list[Answer | BaseException] = []
+        for number in (2, 3):
+            told += await asyncio.gather(asyncio.wait_for(traffic.serve(inbound(number)), 10), return_exceptions=True)
+        slow.go.release(3)
+        await asyncio.to_thread(traffic.stop)
+        return told
+
+    assert [type(one) for one in asyncio.run(three())] == [Unavailable] * 2
+
+
 def test_hops_of_one_phone_are_served_one_after_the_other_in_their_order() -> None:
     """Whatever comes between them, and however many writers there are."""
     served: list[tuple[str, str]] = []

@@ -17,6 +17,7 @@ from gateway.app import Gateway, assemble, make_app
 from gateway.check import check
 from gateway.records import Inbound
 from gateway.settings import load
+from gateway.store.invariants import Invariant
 from gateway.store.queue import Queue
 from gateway.upkeep import Purging, Upkeep
 from gateway.workers import Work
@@ -118,6 +119,15 @@ def test_the_alarm_comes_before_and_the_reserve_gives_room(small: Gateway, disk:
     assert (queue.alarms(), reserve.exists()) == ([], True)
 
 
+def test_the_alarm_does_not_outlive_the_trouble(gateway: Gateway, clock: Clock) -> None:
+    """The disk was enlarged while the worker was stopped."""
+    queue = Queue(gateway.store)
+    Upkeep(gateway.store, clock, low=10**18, reserve=MEGABYTE).look_at_disk()
+    assert [alarm.kind for alarm in queue.alarms()] == ["disk"]
+    Upkeep(gateway.store, clock, low=1, reserve=MEGABYTE).look_at_disk()
+    assert queue.alarms() == []
+
+
 def test_the_nightly_check(gateway: Gateway, clock: Clock) -> None:
     upkeep = Upkeep(gateway.store, clock, low=0, reserve=MEGABYTE)
     queue, times = Queue(gateway.store), gateway.store.database
@@ -159,3 +169,34 @@ def works(gateway: Gateway) -> list[Work]:
         patch.setattr("gateway.app.Workers", made.extend)
         gateway.workers()
     return made
+
+
+def test_a_check_that_cannot_be_run_is_an_alarm(gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TimeoutError("canceling statement due to statement timeout")
+
+    upkeep, queue = Upkeep(gateway.store, clock, low=0, reserve=MEGABYTE), Queue(gateway.store)
+    clock.wait(timedelta(hours=17))
+    with monkeypatch.context() as night:
+        night.setattr("gateway.upkeep.check", broken)
+        with pytest.raises(TimeoutError):
+            upkeep.check_if_due()
+    assert [(alarm.kind, alarm.why) for alarm in queue.alarms()] == [
+        ("check", "it could not be run (TimeoutError): run `gateway check`")
+    ]
+    clock.wait(timedelta(days=1))
+    upkeep.check_if_due()
+    assert queue.alarms() == []
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_the_nightly_check_of_a_large_store_takes_its_time(
+    gateway: Gateway, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.postgres.DEADLINE_SECONDS", 0.5)
+    gateway.store.close()  # and opened anew with less patience
+    large = Invariant("a.large.table", "looked through", "select '' from (select pg_sleep(2) as slow) as l where slow is null")
+    monkeypatch.setattr("gateway.check.INVARIANTS", (large,))
+    clock.wait(timedelta(hours=17))
+    Upkeep(gateway.store, clock, low=0, reserve=MEGABYTE).check_if_due()
+    assert Queue(gateway.store).alarms() == []

@@ -56,8 +56,12 @@ def test_what_is_not_an_id_took_nothing(push: Push) -> None:
 
 def test_answers(push: Push) -> None:
     carrier = mobileseva(push)
-    push.says = "405,MsgID = 1msdgsms"  # a code nobody has named as accepted
-    assert isinstance(carrier.send(message("BIL")), Later)
+    push.says = "405,MsgID = 1msdgsms"  # a code nobody has named as accepted, and an id all the same
+    outcome = carrier.send(message("BIL"))
+    assert isinstance(outcome, Unsure)
+    assert outcome.reference == "1msdgsms"
+    push.says = "403,Invalid number 9155500002"
+    assert carrier.send(message("BIL")) == Later("it says '403,Invalid number ...'")
     push.status, push.says = 403, "forbidden"
     outcome = carrier.send(message("BIL"))
     assert isinstance(outcome, Later)

@@ -351,6 +351,57 @@ def test_a_report_from_before_a_message_was_tried_is_not_about_it(post: Post) ->
     assert post.states() == ["waiting"]
 
 
+def taken_for(post: Post, carrier: str, id_: int) -> OutboundMessage:
+    """A message that a worker has taken to send it."""
+    with post.store.write():
+        (message,) = (due.message for due in post.queue.due(carrier, 0, post.clock(), 10) if due.message.id == id_)
+        return post.queue.take(message, "a worker", post.clock())
+
+
+@BOTH_STORES
+def test_a_report_of_an_earlier_try_says_nothing_of_the_next(post: Post) -> None:
+    """Kannel reports by our own id, which is the same on every try."""
+    id_ = post.put(carrier="kannel")
+
+    def sent() -> list[Joined] | None:
+        message = taken_for(post, "kannel", id_)
+        with post.store.write([PHONE]):
+            return post.queue.settle(message, Sent(str(id_)), post.clock(), "sent", None)
+
+    assert sent() == []
+    refused = Report("kannel", str(id_), "undelivered", "failed", "err:630", PHONE)
+    assert post.queue.report(refused, post.clock()) == [Joined(id_, "", refused)]
+    assert post.states() == ["failed"]
+    post.clock.wait(timedelta(days=1))
+    with post.store.write():
+        assert post.queue.send_again(id_, post.clock())
+    assert sent() == []
+    assert post.states() == ["sent"]
+    post.queue.report(Report("kannel", str(id_), "delivered", "delivered", "", PHONE), post.clock())
+    assert post.states() == ["delivered"]
+
+
+@BOTH_STORES
+def test_of_two_that_a_dead_worker_held_the_report_names_its_own(post: Post) -> None:
+    """Kannel's reports know our ids though no answer of it was written down: no guess is made about whom they are."""
+    first, second = (post.put(text, carrier="kannel") for text in ("first", "second"))
+    taken_for(post, "kannel", first)
+    post.clock.wait(timedelta(seconds=1))
+    taken_for(post, "kannel", second)
+    post.clock.wait(timedelta(seconds=1))
+    assert post.queue.report(Report("kannel", str(first), "delivered", "delivered", "", PHONE), post.clock()) == []
+    rules = dataclasses.replace(post.settings.sending(), lease=timedelta(0))
+    outbox = Outbox(post.store, post.gateway.carriers["kannel"], rules, senders=0, wake=threading.Event(), clock=post.clock)
+
+    def settled() -> bool:
+        outbox._watch_at = 0
+        outbox.turn()
+        return "sending" not in post.states()
+
+    patiently(settled)
+    assert {id_: post.row(id_, "state") for id_ in (first, second)} == {first: "delivered", second: "waiting"}
+
+
 def test_a_report_nobody_knows_is_kept(post: Post) -> None:
     assert post.queue.report(Report(NAME, "ATXid_0", "Success", "delivered", phone="+915559999999"), post.clock()) == []
     assert post.store.count("delivery") == 1
@@ -489,6 +540,21 @@ def test_our_own_fault_stops_the_queue_of_its_template(post: Post) -> None:
 
 
 @BOTH_STORES
+def test_what_is_registered_otherwise_by_now_does_not_leave(post: Post) -> None:
+    """It waited overnight, and its template was registered anew: the operators would refuse it, and bar who sends too many."""
+    for text in ("SBPDCL: old", "SBPDCL - new"):
+        post.put(text, template="sms.bill/hi")
+    outbox = Outbox(
+        post.store, post.carrier, post.settings.sending(), senders=4, wake=threading.Event(), clock=post.clock,
+        refused=lambda text, key, lang: f"{key}/{lang}: differs" if "old" in text else None,
+    )  # fmt: skip
+    outbox.turn()
+    assert post.store.database.rows("select state, note from outbox order by id") == [
+        ("failed", "sms.bill/hi: differs"), ("sending", "")
+    ]  # fmt: skip
+
+
+@BOTH_STORES
 def test_information_stops_where_it_is_not_wanted(post: Post) -> None:
     with post.store.write():
         post.store.mute(PHONE, True, post.clock(), "word")
@@ -530,18 +596,56 @@ def test_breaker() -> None:
     breaker = Breaker()
     for _ in range(throttle.FAILURES - 1):
         breaker.failed(0, pause=False)
-    assert breaker.room(0, 0) is None
+    breaker.tried(0)
+    assert breaker.room(0) is None
     breaker.failed(0, pause=False)
-    assert breaker.room(4.9, 0) == 0
-    assert breaker.room(5, 0) == 1  # one tries
-    assert breaker.room(5, 1) == 0  # while it is out, no other
+    assert breaker.room(4.9) == 0
+    assert breaker.room(5) == 1
+    breaker.tried(5)
+    assert breaker.room(5.1) == 0  # while it is out, no other
     breaker.failed(6, pause=False)
-    assert breaker.room(15.9, 0) == 0  # and now it rests twice as long
-    assert breaker.room(16, 0) == 1
+    assert breaker.room(15.9) == 0  # and now it rests twice as long
+    assert breaker.room(16) == 1
+    breaker.tried(16)
+    assert breaker.room(35.9) == 0
+    assert breaker.room(36) == 1  # it hangs: another tries
     breaker.ok(10)  # it was under way
-    assert breaker.room(10, 0) == 0
-    breaker.ok(16)
-    assert breaker.room(16, 3) is None
+    assert breaker.room(10) == 0
+    breaker.ok(36)
+    assert breaker.room(36) is None
+
+
+def test_one_call_that_hangs_keeps_no_carrier_at_rest(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs from before the carrier rested, and goes on hanging when it is well again."""
+    monkeypatch.setattr(module, "FIRST_WAIT", timedelta(0))
+    post.emulator.days = ["hang", *["http 503"] * 4]
+    for number in range(10):
+        post.put(f"text {number}", f"+9155500001{number:02d}")
+    post.work(lambda: len(post.emulator.taken) == 9)
+    assert post.states().count("sending") == 1
+
+
+@BOTH_STORES
+def test_whom_nobody_stands_in_for_keeps_no_other_waiting(post: Post) -> None:
+    """While the carrier rests, more messages than are looked at in one transaction can only wait for it."""
+    for number in range(2 * module.MOST_AT_ONCE):
+        post.put(f"text {number}", f"+91945{number:07d}")
+    last = post.put("last", "+918550000001", due_at=post.clock() + timedelta(seconds=1))
+    post.clock.wait(timedelta(seconds=5))
+    outbox = Outbox(
+        post.store, post.carrier, post.settings.sending(), senders=1, wake=threading.Event(), clock=post.clock,
+        stand_ins=lambda phone, *_: () if phone.startswith("+9194") else ("kannel",),
+    )  # fmt: skip
+    outbox._breaker.failed(time.monotonic() + 60, pause=True)
+    for _ in range(3):
+        outbox._pass_on_at = 0
+        outbox.turn()
+    assert post.row(last, "carrier") == "kannel"
+    first = post.put("first", "+918550000002", due_at=post.clock() - timedelta(days=1))
+    for _ in range(3):
+        outbox._pass_on_at = 0
+        outbox.turn()
+    assert post.row(first, "carrier") == "kannel", "and again from the beginning"
 
 
 @pytest.mark.parametrize("per_second", [0.5, 3, 50, 2000])
@@ -640,8 +744,19 @@ def test_a_clock_set_back_starves_nobody(post: Post) -> None:
     post.put("bill", "+915550000003", lane="bulk")
     post.clock.now = town.BEGIN
     scheduled = post.put("scheduled", "+915550000004", lane="notice", due_at=post.clock() + timedelta(days=2))
-    post.work(lambda: len(post.emulator.taken) == 2)
-    assert post.row(scheduled, "state") == "waiting"
+    slot = post.put("its turn", "+915550000005", lane="bulk", waits=True, due_at=post.clock() + timedelta(days=6))
+    post.put("put off", "+915550000006", lane="bulk", waits=True, due_at=post.clock() + timedelta(days=365))
+    post.work(lambda: len(post.emulator.taken) == 3)
+    assert [post.row(id_, "state") for id_ in (scheduled, slot)] == ["waiting", "waiting"]
+
+
+@BOTH_STORES
+def test_a_budget_spent_in_the_future_is_not_todays(post: Post) -> None:
+    post.clock.wait(timedelta(days=365))
+    post.put()
+    post.work(post.settled)
+    post.clock.now = town.BEGIN
+    assert post.queue.parts_spent(post.clock()) == (0, 0)
 
 
 def test_the_database_may_be_away_for_a_while(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -679,6 +794,22 @@ def test_the_database_may_die_with_its_yes_on_its_lips(post: Post, monkeypatch: 
     post.work(post.settled)
     assert post.states() == ["sent", "sent"]
     assert sorted(one.text for one in post.emulator.taken) == ["must_arrive", "once"]
+
+
+def test_what_was_taken_goes_out_whatever_becomes_of_its_report(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(*_: Any) -> None:
+        raise OSError("the log's disk is full")
+
+    monkeypatch.setattr(module, "_report", report)
+    outbox = post.outbox()
+    post.put("one")
+    outbox.turn()
+    outbox._done.put((outbox._jobs.get(), Sent("ATXid_1")))
+    post.put("two")
+    with pytest.raises(OSError, match="full"):
+        outbox.turn()
+    assert post.states() == ["sent", "sending"]
+    assert outbox._jobs.qsize() == 1
 
 
 def test_stopping_lets_senders_finish(post: Post) -> None:

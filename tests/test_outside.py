@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +22,7 @@ from structlog.testing import capture_logs
 from gateway.app import Gateway, make_app
 from gateway.carriers.africastalking import AfricasTalking
 from gateway.outbox import Outbox
+from gateway.records import Inbound
 from gateway.settings import Settings
 from gateway.store.queue import Queue
 from gateway.store.sqlite import SQLite
@@ -176,3 +179,18 @@ def test_a_fault_tells_where_and_not_what(capsys: pytest.CaptureFixture[str]) ->
     assert (told["error"], told["because"], told["hop"]) == ("ValueError", "KeyError", "sms/1")
     assert "test_outside.py" in told["places"][0]
     assert "9155000001" not in line
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no space left on device"), BrokenPipeError(), ValueError("I/O operation on closed file")]
+)
+def test_a_log_that_cannot_be_written_stops_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The log's disk is full, or nobody reads it any more: hops are answered."""
+
+    def write(_: bytes) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "stderr", SimpleNamespace(buffer=SimpleNamespace(write=write)))
+        (answer,) = gateway.hop.serve([Inbound("sms/1", "africastalking", ONE, "sms", "BIL", gateway.hop.clock())])
+    assert answer.page

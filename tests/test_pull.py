@@ -62,6 +62,17 @@ def test_what_never_reached_us_is_answered_once(gateway: Gateway, emulator: Emul
 
 
 @BOTH_STORES
+def test_the_first_of_all_messages_is_answered_too(gateway: Gateway, emulator: Emulator, clock: Clock) -> None:
+    """There was none at the first look: what comes then came after us."""
+    settings = Settings.model_validate(gateway.settings.model_dump() | {"at_base_url": emulator.url, "at_api_key": API_KEY})
+    pull = Pull(gateway.store, AfricasTalking(settings), gateway.hop.serve, every=EVERY, clock=clock)
+    assert pull.turn() == 0
+    clock.wait(EVERY)
+    emulator.bring(ONE, "BIL", DATE)
+    assert pull.turn() == 1
+
+
+@BOTH_STORES
 def test_the_webhook_may_come_after_all(gateway: Gateway, emulator: Emulator, pull: Pull) -> None:
     emulator.bring(ONE, "BIL", DATE)
     assert pull.turn() == 1

@@ -77,6 +77,7 @@ def test_stand_ins() -> None:
     assert routes.stand_ins(PHONE, "live", "bsnl") == ("kannel",)
     assert routes.stand_ins("+919155000001", "notice", "mobileseva") == ("kannel",)
     assert routes.stand_ins("+919155000001", "live", "bsnl") == ()
+    assert routes.stand_ins("+919155000001", "live", "kannel") == ("mobileseva",), "a rule for who writes is not for bills"
 
 
 @pytest.mark.parametrize(

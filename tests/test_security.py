@@ -21,9 +21,11 @@ from starlette.testclient import TestClient
 from flows.verhoeff import with_check_digit
 from gateway.app import Gateway, assemble, make_app
 from gateway.carriers.africastalking import AfricasTalking
+from gateway.check import check
+from gateway.records import Inbound
 from gateway.settings import Settings, load
 from tests import town
-from tests.conftest import Clock
+from tests.conftest import BOTH_STORES, Clock
 from tests.serving import served
 
 ROOT = Path(__file__).parents[1]
@@ -205,6 +207,51 @@ def test_tickets_cannot_be_tried_out(gateway: Gateway) -> None:
     for number in range(gateway.settings.guesses_a_day):
         say(gateway, NEW, f"STATUS {with_check_digit(str(5_000_000 + number))}")
     assert say(gateway, NEW, f"STATUS {ticket}") == say(gateway, NEW, f"STATUS {with_check_digit('5100000')}")
+
+
+# --- Aadhaar numbers --------------------------------------------------------------------------------------------------
+
+
+@BOTH_STORES
+def test_an_aadhaar_number_typed_in_a_session_is_kept_nowhere(gateway: Gateway) -> None:
+    """And the session goes on behind it as behind any other number: what is new is still known from what was heard."""
+    typed, other, none = "417300082346", "299800082346", "417300082347"
+    door = gateway.carriers["africastalking"].doors["ussd"]
+
+    def hop(text: str, session: str = "ATUid_1") -> Inbound:
+        heard = door.hear(FORMS["ussd"] | {"text": text, "sessionId": session}, {})
+        assert isinstance(heard, Inbound)
+        return heard
+
+    gateway.hop.serve([hop("", "ATUid_0")])
+    gateway.hop.serve([hop("3", "ATUid_0")])
+    screens = []
+    for number, session in ((typed, "ATUid_1"), (none, "ATUid_2")):
+        answers = []
+        for text in ("", f"{number}", f"{number}*1", f"{number}*1*1", f"{number}*1*1*0"):
+            answers += gateway.hop.serve([hop(text, session)])
+            assert gateway.hop.serve([hop(text, session)]) == answers[-1:], "brought again"
+        screens.append([answer.screen for answer in answers])
+    assert screens[0] == screens[1]
+    assert len({*screens[0]}) > 2
+    assert hop(f"{typed}*1").id == hop(f"{other}*1").id, "the digits that are not kept cannot be found by trying"
+    tables = ("conversation", "inbound", "quarantine", "outbox", "request", "event")
+    kept = str([gateway.store.database.rows(f"select * from {table}") for table in tables])
+    assert typed not in kept
+    assert "XXXX XXXX 2346" in kept
+    assert check(gateway.store, gateway.hop.clock()) == []
+
+
+def test_an_aadhaar_number_is_in_no_id(gateway: Gateway) -> None:
+    door = gateway.carriers["mobileseva"].doors["sms"]
+    said = {"mobileNumber": "915550000002", "timeStamp": "2026-05-25 10:00:00"}
+    one, other, last = (
+        door.hear(said | {"message": f"NAAM {number}"}, {}) for number in ("417300082346", "299800082346", "417300082347")
+    )
+    assert isinstance(one, Inbound)
+    assert isinstance(other, Inbound)
+    assert isinstance(last, Inbound)
+    assert one.id == other.id != last.id
 
 
 def test_every_threat_names_a_test_that_exists() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -200,3 +201,100 @@ def test_whose_address_matters_is_known_by_the_proxys_word(gateway: Gateway, sho
             wire.send("POST", PATH, form(), x_forwarded_for=address)
             assert wire.read().status == status
     assert not short_ways
+
+
+# --- what carriers' libraries, and strangers, do beside asking ------------------------------------------------------------
+
+
+OFFER = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
+
+
+@pytest.mark.parametrize("path", [PATH, LONG_WAY])
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_an_offer_of_another_protocol_is_not_taken(wire: Wire, short_ways: list[str], path: str, piece: int) -> None:
+    """Every JDK client makes it: the request is answered as without it, however it comes, and so are those behind it."""
+    body = form(text="3", networkCode="\r\nupgrade: h2c\r\n")
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    for octets in (
+        request("POST", path, body, **OFFER),
+        request("POST", path, chunks, transfer_encoding="chunked", **OFFER),
+        request("POST", path, body),
+    ):
+        for start in range(0, len(octets), piece):
+            wire.socket.sendall(octets[start : start + piece])
+            time.sleep(0.0001)
+        got = wire.read()
+        assert (got.status, got.body[:4]) == (200, b"CON "), got.body
+    assert len(short_ways) == 3 * (path == PATH)
+    wire.send("GET", "/healthz", **OFFER)
+    assert wire.read("GET").body == b"ok\n"
+
+
+def test_many_offers_in_one_packet(wire: Wire) -> None:
+    count = 300
+    wire.socket.sendall(request("POST", "/in/a/b/c", b"x", **OFFER) * count + request("GET", "/healthz", connection="close"))
+    assert wire.read_all().count(b"HTTP/1.1 404 ") == count
+
+
+def test_who_wants_a_proxy_gets_none(wire: Wire) -> None:
+    wire.socket.sendall(b"CONNECT example.org:25 HTTP/1.1\r\nhost: example.org\r\n\r\n")
+    assert wire.read_all().startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("first", [request("GET", "/healthz"), request("POST", PATH, form())], ids=["a page", "a hop"])
+def test_refusals_in_a_row_are_all_told(wire: Wire, first: bytes) -> None:
+    count = 400
+    wire.socket.sendall(first + request("POST", PATH, b"x") * count + request("GET", "/healthz", connection="close"))
+    told = wire.read_all()
+    assert told.count(b"HTTP/1.1 400 ") == count
+    assert told.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize("path", [PATH, LONG_WAY])
+def test_who_says_no_more_is_answered_still(wire: Wire, path: str) -> None:
+    wire.send("POST", path, form())
+    wire.socket.shutdown(socket.SHUT_WR)
+    told = wire.read_all()
+    assert told.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in told
+
+
+def is_hung_up(wire: Wire) -> bool:
+    try:
+        return wire.socket.recv(1000) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n"], ids=["address", "value", "lines"])
+def test_a_head_without_end_is_not_kept(wire: Wire, start: bytes) -> None:
+    more = b"x: y\r\n" if start.endswith(b"\n") else b"xxxxxx"
+    with contextlib.suppress(ConnectionError):
+        wire.socket.sendall(start + more * (shortcut.MOST_OCTETS // len(more) + 1))
+    assert is_hung_up(wire)
+
+
+@pytest.mark.parametrize("octets", [b"", b"POST /in/", request("POST", PATH, form())[:-1]], ids=["nothing", "a head", "a body"])
+def test_who_does_not_come_to_an_end_is_hung_up_on(gateway: Gateway, octets: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcut, "MOST_SECONDS", 0.5)
+    with connected(gateway) as wire:
+        wire.socket.sendall(octets)
+        assert is_hung_up(wire)
+    with connected(gateway) as wire:  # nor who comes to an end first, and not again
+        wire.send("GET", "/healthz")
+        assert wire.read("GET").status == 200
+        wire.socket.sendall(b"GET ")
+        time.sleep(0.1)
+        wire.socket.sendall(b"/he")
+        assert is_hung_up(wire)
+
+
+def test_a_large_form_of_a_page_is_no_head(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is bounded is the head, and a webhook: not what staff upload."""
+    monkeypatch.setattr(shortcut, "MOST_SECONDS", 0.2)
+    body = b"x" * (3 * shortcut.MOST_OCTETS)
+    octets = request("POST", "/healthz", body)
+    for start in range(0, len(octets), len(octets) // 4):
+        wire.socket.sendall(octets[start : start + len(octets) // 4])
+        time.sleep(0.1)
+    assert wire.read().status == 405

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -13,10 +15,13 @@ from structlog.testing import capture_logs
 
 from gateway.app import Gateway, make_app
 from gateway.hop import Hop
+from gateway.records import Inbound
 from gateway.settings import BadSetting, Settings, load
 from gateway.store.queue import Queue
+from gateway.store.sql import Store
 from gateway.webhook import BODY_LIMIT
 from tests import town
+from tests.conftest import BOTH_STORES
 
 SECRET, OLD = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 USSD = {
@@ -201,6 +206,17 @@ def test_addresses_that_may_call(gateway: Gateway, networks: list[str], status: 
         assert post(web, "ussd", USSD).status_code == status
 
 
+def test_a_strangers_words_are_no_labels(gateway: Gateway) -> None:
+    """Nor is the secret, if the carrier itself calls from elsewhere with a slash too many."""
+    with with_settings(gateway, webhook_networks=["10.0.0.0/8"]) as web:
+        for path in ("/in/stranger-1/b/stranger-2", f"/in/africastalking/{SECRET}/ussd/"):
+            assert web.post(path).status_code == 403
+        told = web.get("/metrics").text
+    assert "stranger" not in told
+    assert SECRET not in told
+    assert 'why="403"' in told
+
+
 def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The carrier brings it again; nothing was half done."""
 
@@ -219,6 +235,30 @@ def test_our_own_trouble_is_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatc
         assert post(web, "ussd", USSD).status_code == 200
 
 
+def test_who_asks_while_the_store_hangs_is_told_so_all_the_same(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first language: their own is in the store."""
+    well = threading.Event()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    def hangs(*_: object) -> str:
+        well.wait(20)
+        return "en"
+
+    monkeypatch.setattr("gateway.app.APOLOGY_SECONDS", 0.1)
+    monkeypatch.setattr(Hop, "_serve", full)
+    monkeypatch.setattr(Store, "language", hangs)
+    with TestClient(make_app(gateway, send=False)) as web:
+        try:
+            began = time.monotonic()
+            told = [post(web, "ussd", USSD | {"sessionId": f"ATUid_{number}"}).text for number in range(5)]
+            assert time.monotonic() - began < 15
+        finally:
+            well.set()
+    assert all(text.startswith("END ") for text in told)
+
+
 def test_a_fault_of_our_own_shows_nothing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError(f"+919155000001 {SECRET}")
@@ -228,6 +268,21 @@ def test_a_fault_of_our_own_shows_nothing(gateway: Gateway, monkeypatch: pytest.
         answer = post(web, "delivery", {"id": "1", "status": "Success"})
     assert (answer.status_code, answer.text) == (500, "a fault of our own\n")
     assert [line["event"] for line in logs] == ["webhook.failed"]
+
+
+@BOTH_STORES
+def test_a_row_that_cannot_be_read_is_its_own_phones_trouble(gateway: Gateway) -> None:
+    """A damaged conversation: its neighbours in the group are answered, it is put aside and told so, brought again or too often."""
+    hop, damaged = gateway.hop, town.PHONES["two"]
+    gateway.store.database.run("insert into conversation (phone, data, seen) values (?, '{\"phone\": 5}', 0)", (damaged,))
+    group = [Inbound(f"sms/{who}", "africastalking", phone, "sms", "BIL", hop.clock()) for who, phone in town.PHONES.items()]
+    answers = hop.serve(group)
+    assert {one.phone for one, answer in zip(group, answers, strict=True) if answer.screen == "menu.sorry"} == {damaged}
+    assert gateway.store.count("inbound") == len(group) - 1
+    assert hop.serve(group) == answers
+    assert gateway.store.count("quarantine") == 1
+    (dialled,) = (inbound for inbound in group if inbound.phone == damaged)
+    assert hop.busy(dialled).screen == "menu.busy"
 
 
 def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
@@ -258,6 +313,7 @@ def test_a_body_is_not_read_to_its_end(web: TestClient) -> None:
         ({"webhook_secrets": [SECRET, OLD, "x" * 32]}, "at most two"),
         ({"demo": True, "host": "0.0.0.0"}, "stays on loopback"),
         ({"webhook_networks": ["10.0.0.0/99"]}, "10.0.0.0/99"),
+        ({"dlt_profile": "india", "dlt_header": "SBPDCL"}, "GATEWAY_DLT_ENTITY"),
     ],
 )  # fmt: skip
 def test_the_gateway_does_not_start_open(

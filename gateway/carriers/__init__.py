@@ -11,7 +11,7 @@ from gateway.carriers.reading import Ignored, Request, Unreadable, form
 from gateway.records import Answer, Inbound, OptOut, OutboundMessage, Outcome, Report, SessionEnd
 from messages import Limits
 
-__all__ = ["Carrier", "Door", "Heard", "Ignored", "Mailbox", "Request", "Unreadable"]
+__all__ = ["Carrier", "Door", "Heard", "Ignored", "Mailbox", "Naming", "Request", "Unreadable"]
 
 Heard = Inbound | SessionEnd | Report | OptOut
 
@@ -51,4 +51,12 @@ class Mailbox(Protocol):
     name: str
 
     def fetch(self, after: str) -> tuple[list[Inbound], str]:
-        """Messages behind a mark, oldest first, and the new mark. Raises OSError."""
+        """Messages behind a mark (empty: all there are), oldest first, and the new mark, never empty. Raises OSError."""
+
+
+@runtime_checkable
+class Naming(Protocol):
+    """A carrier that reports on a message under a name of ours: known beforehand, and if its sender dies."""
+
+    def reference(self, message: OutboundMessage) -> str:
+        """What reports will call it, on every try."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -17,7 +16,8 @@ from africastalking.SMS import SMSService
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Unreadable
-from gateway.carriers.reading import mark, never_left, required
+from gateway.carriers.calling import never_left, new_session, words_of
+from gateway.carriers.reading import mark, required
 from gateway.records import (
     FETCHED,
     Answer,
@@ -46,8 +46,6 @@ METADATA = "at-ussd-hop-metadata"
 METADATA_LONGEST = 99
 #: Seconds to wait for a connection. A carrier that does not answer the door has not taken the message.
 CONNECT = 3.05
-#: Nothing the API answers for one recipient comes near this.
-ANSWER_LIMIT = 64 * 1024
 
 #: Delivery reports, as the carrier spells them. Here Success means on the handset.
 REPORTED: Mapping[str, Literal["sent", "delivered", "failed"]] = {
@@ -148,7 +146,8 @@ class AfricasTalking:
         return Inbound(f"sms/{id_}", NAME, f"+{phone[1]}", "sms", form.get("text", ""), at)
 
     def fetch(self, after: str) -> tuple[list[Inbound], str]:
-        """The messages behind an id, a hundred at most, and the id of the last of them (`after` itself if there is none).
+        """The messages behind an id, a hundred at most, and the id of the last of them (`after` itself if there is none,
+        or 0).
 
         Ids here are numbers, those of the callbacks are not: sender, second and text tell whether it is the same message.
         """
@@ -161,7 +160,7 @@ class AfricasTalking:
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise OSError(type(error).__name__) from error
         return [inbound for _, inbound in sorted(read, key=itemgetter(0)) if inbound], str(
-            max((id_ for id_, _ in read), default=after)
+            max((id_ for id_, _ in read), default=after or 0)
         )
 
     def _fetched(self, told: Mapping[str, Any]) -> Inbound | None:
@@ -209,8 +208,7 @@ class SmsClient(SMSService):  # type: ignore[misc]
         self._address = base_url.rstrip("/")
         self._patience = patience
         super().__init__(username, api_key)
-        self._http = requests.Session()
-        self._http.trust_env = False  # no proxy and no .netrc of the machine gets to see the key
+        self._http = new_session()
 
     def _init_service(self) -> None:
         super()._init_service()
@@ -220,17 +218,10 @@ class SmsClient(SMSService):  # type: ignore[misc]
     def _make_request(
         self, url: str, method: str, headers: Mapping[str, str], data: Any, params: Any, callback: Any = None, timeout: Any = None
     ) -> tuple[int, str]:
-        until = time.monotonic() + self._patience
-        with self._http.request(
-            method, url, headers=headers, data=data, params=params, timeout=(CONNECT, self._patience),
-            allow_redirects=False, stream=True,
-        ) as reply:  # fmt: skip
-            body = b""
-            for piece in reply.iter_content(4096):
-                body += piece
-                if len(body) > ANSWER_LIMIT or time.monotonic() > until:
-                    raise requests.exceptions.ReadTimeout("the answer has no end")
-            return reply.status_code, body.decode(errors="replace")
+        reply = self._http.request(
+            method, url, headers=headers, data=data, params=params, timeout=(CONNECT, self._patience), allow_redirects=False
+        )
+        return reply.status_code, reply.content.decode(errors="replace")
 
 
 def read_answer(status: int, body: str) -> Outcome:
@@ -249,7 +240,7 @@ def read_answer(status: int, body: str) -> Outcome:
         data = json.loads(body)["SMSMessageData"]
         recipients, said = data["Recipients"], str(data.get("Message", ""))
         if not recipients:  # 201 and an empty list: not sent, and the message says why
-            return next((why for why in REFUSED.values() if why.why in said), Later(f"no recipient: {said[:80]}"))
+            return next((why for why in REFUSED.values() if why.why in said), Later(f"no recipient: {words_of(said)}"))
         told = recipients[0]
         code, reference = int(told["statusCode"]), str(told.get("messageId") or "")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,7 +16,8 @@ import structlog
 
 from flows.records import Channel
 from gateway.carriers import Door, Ignored, Request
-from gateway.carriers.reading import mobile, never_left, query, required
+from gateway.carriers.calling import Line, never_left, words_of
+from gateway.carriers.reading import mobile, query, required
 from gateway.records import Inbound, Later, Never, OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
@@ -63,7 +63,7 @@ class Kannel:
         self._sendsms = f"{settings.kannel_url.rstrip('/')}/cgi-bin/sendsms"
         self._report_to = f"{doors_of(settings)}/dlr"
         self._limits = Limits("sms", parts=2)
-        self._sessions = threading.local()
+        self._line = Line()
         self.doors: Mapping[str, Door] = {
             "sms": Door(lambda fields, _: self.hear_sms(fields), read=_read_sms),
             "dlr": Door(_hear_report, read=_read_report, method="GET"),
@@ -83,9 +83,13 @@ class Kannel:
             raise Ignored("to: not the short code of GATEWAY_SHORTCODE")
         return Inbound(f"{NAME}/{id_}", NAME, phone, "sms", fields["text"].replace("\0", "�"), _epoch(fields.get("at", "")))
 
+    def reference(self, message: OutboundMessage) -> str:
+        """What reports call it: our own id."""
+        return str(message.id)
+
     def send(self, message: OutboundMessage) -> Outcome:
         """Try once. The password, the number and the report's address ride in headers: an address ends up in logs."""
-        reference = str(message.id)
+        reference = self.reference(message)
         unicode = measure(message.text).encoding == "ucs2"
         headers = {
             "X-Kannel-Username": USER,
@@ -101,7 +105,7 @@ class Kannel:
             headers["X-Kannel-Meta-Data"] = tlvs
         body = message.text.encode("utf-16-be" if unicode else "utf-8")
         try:
-            reply = self._session.post(
+            reply = self._line.session.post(
                 self._sendsms, data=body, headers=headers, timeout=(CONNECT, self._settings.send_timeout), allow_redirects=False
             )
         except requests.RequestException as error:
@@ -120,15 +124,6 @@ class Kannel:
         pairs = "".join(f"{name}={value}&" for name, value in ids.items() if value)
         return f"?smpp?{pairs}" if pairs else ""
 
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's kept-alive connection."""
-        session: requests.Session | None = getattr(self._sessions, "session", None)
-        if session is None:
-            session = self._sessions.session = requests.Session()
-            session.trust_env = False  # no proxy of the machine gets to see the password
-        return session
-
 
 def doors_of(settings: Settings) -> str:
     """Where Kannel finds our doors."""
@@ -138,7 +133,7 @@ def doors_of(settings: Settings) -> str:
 
 def read_answer(status: int, body: str, reference: str) -> Outcome:
     """What smsbox says. 202 is ours to forget: bearerbox has the message in its spool."""
-    said = body.strip()[:80]
+    said = words_of(body)
     if status == 202 and said.startswith("0:"):
         return Sent(reference)
     if status == 202 and said.startswith("3:"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -15,12 +14,14 @@ import requests
 
 from flows.records import Channel
 from gateway.carriers import Door
-from gateway.carriers.reading import mobile, never_left, query, required
+from gateway.carriers.calling import Line, never_left, words_of
+from gateway.carriers.reading import mobile, query, required
 from gateway.records import Answer, Inbound, Later, OutboundMessage, Outcome, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
 from messages.catalogue import INDIA
 from messages.encoding import measure
+from messages.understand import mask_aadhaar
 
 NAME = "mobileseva"
 #: Seconds to wait for a connection.
@@ -38,7 +39,7 @@ class MobileSeva:
         self._settings = settings
         self._template_id = template_id
         self._prefixes = [word.casefold() for word in settings.mobileseva_prefixes]
-        self._sessions = threading.local()
+        self._line = Line()
         self.sends = bool(settings.mobileseva_url)
         says = self._says if settings.mobileseva_says else None
         self.doors: Mapping[str, Door] = {"sms": Door(self._hear, says, read=query, method="GET")}
@@ -48,10 +49,10 @@ class MobileSeva:
         return Limits("sms", parts=2)
 
     def _hear(self, fields: Mapping[str, str], _: Mapping[str, str]) -> Inbound:
-        """An SMS. It has no id: the same number, time and text are the same message."""
+        """An SMS. It has no id: the same number, time and text (as it may be kept) are the same message."""
         phone, stamp = mobile(fields, "mobileNumber"), required(fields, "timeStamp", 40)
         text = fields.get("message", "")
-        same = hashlib.sha256(f"{phone}\n{stamp}\n{text}".encode()).hexdigest()[:32]
+        same = hashlib.sha256(f"{phone}\n{stamp}\n{mask_aadhaar(text)[0]}".encode()).hexdigest()[:32]
         return Inbound(f"{NAME}/{same}", NAME, phone, "sms", self._command(text), _date(stamp))
 
     def _command(self, text: str) -> str:
@@ -70,7 +71,7 @@ class MobileSeva:
         """Try once."""
         form = self._form(message)
         try:
-            reply = self._session.post(
+            reply = self._line.session.post(
                 self._settings.mobileseva_url, data=form, timeout=(CONNECT, self._settings.send_timeout), allow_redirects=False
             )
         except requests.RequestException as error:
@@ -104,20 +105,13 @@ class MobileSeva:
         taken = TAKEN.match(body)
         if status == 200 and taken and taken[1] in self._settings.mobileseva_accepted:
             return Sent(taken[2], taken[1])
+        if taken:  # it has a name for it, so it may have taken it, whatever the code means
+            return Unsure(f"it says {taken[1]}: see GATEWAY_MOBILESEVA_ACCEPTED", taken[2])
         if status == 200:
-            return Later(f"it says {body.strip()[:40]!r}")
+            return Later(f"it says {words_of(body)!r}")
         if 400 <= status < 500:
             return Later(f"HTTP {status}: see the GATEWAY_MOBILESEVA settings", pause=True)
         return Later(f"HTTP {status}") if status == 503 else Unsure(f"HTTP {status}")
-
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's kept-alive connection."""
-        session: requests.Session | None = getattr(self._sessions, "session", None)
-        if session is None:
-            session = self._sessions.session = requests.Session()
-            session.trust_env = False  # no proxy and no .netrc of the machine gets to see the key
-        return session
 
 
 def _entities(text: str) -> str:

@@ -33,7 +33,7 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Rows that are deleted once they are old: those of a table for which the condition holds, oldest first by its time."""
+    """Rows that are deleted once they are old: those of a table for which the condition holds, found by the columns of its key."""
 
     table: str
     key: str
@@ -73,7 +73,7 @@ class Duties:
     def delete(self, old: Old, before: datetime, limit: int) -> int:
         """Delete some of the rows that are older."""
         found = self._rows(f"select {old.key} from {old.table} where {old.where} limit ?", (millis(before), limit))
-        self._many(f"delete from {old.table} where {old.key} = ?", found)
+        self._many(f"delete from {old.table} where {' and '.join(f'{column} = ?' for column in old.key.split(', '))}", found)
         return len(found)
 
     def age_inbound(
@@ -189,6 +189,7 @@ DELETED: Sequence[tuple[Old, str]] = (
     (Old("quarantine", "id", "at < ?"), "keep_text_days"),
     (Old("told", "id", "until < ? and kind <> 'noted'"), "keep_text_days"),
     (Old("reading", "id", "at < ? and handed > 0"), "keep_reading_days"),
+    (Old("campaign_row", "campaign, account, phone", "at < ? and state <> 'waiting'"), "keep_text_days"),
 )
 #: What happened to phones: blanked, and later deleted.
 LOGS: Sequence[Log] = (

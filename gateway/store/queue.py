@@ -13,7 +13,7 @@ from gateway.records import OutboundMessage, Outcome, Report, Sent, Unsure
 from gateway.store.sql import CAMPAIGN, LANES, Store, millis, moment
 
 #: waiting; sending; sent (the carrier has it), delivered; failed; unknown (it may have gone, and is not sent again by itself);
-#: held (the cap caught it), dropped (its phone wants no information), stopped (its template's queue is).
+#: held (the cap caught it), dropped (its phone wants no information, or it holds no longer), stopped (its template's queue is).
 STATES = ("waiting", "sending", "sent", "delivered", "failed", "unknown", "held", "dropped", "stopped")
 #: A carrier's word on a message may only move it forward.
 REPORTED: Mapping[str, tuple[str, ...]] = {
@@ -23,6 +23,8 @@ REPORTED: Mapping[str, tuple[str, ...]] = {
 }
 #: Clocks of two machines may differ by so much.
 SKEW_MILLIS = 5_000
+#: Nothing that waits for a morning or for its feeder's turn (pen.FURTHEST_SLOT) is due later than this.
+FURTHEST = timedelta(days=8)
 #: The states in which a message stands until a person has it sent again; as the index over them has it.
 ASIDE = "('held', 'failed', 'unknown')"
 AlarmKind = Literal["template", "carrier", "budget", "disk", "check"]
@@ -92,15 +94,17 @@ class Queue:
         sql = "select 1 from outbox where state = 'waiting' and carrier = ? and due_at <= ? limit 1"
         return bool(self._rows(sql, (carrier, millis(now))))
 
-    def due(self, carrier: str, lane: int, now: datetime, limit: int) -> list[Due]:
-        """What is due in a lane, the longest due first. What may have gone out waits while another message to its phone is on its
-        way, be it with a dead worker: until that is settled, so do the reports that may tell (`_match`)."""
+    def due(self, carrier: str, lane: int, now: datetime, limit: int, behind: OutboundMessage | None = None) -> list[Due]:
+        """What is due in a lane, the longest due first, from the beginning or `behind` a message. What may have gone out waits
+        while another message to its phone is on its way, be it with a dead worker: until that is settled, so do the reports that
+        may tell (`_match`)."""
         sql = f"""select {_MESSAGE}, o.waits, o.information * coalesce((select muted from conversation c where c.phone = o.phone), 0)
                   from outbox o where o.state = 'waiting' and o.carrier = ? and o.lane = ? and o.due_at <= ?
                   and (o.unsure = 0 or not exists (
                       select 1 from outbox s where s.phone = o.phone and s.carrier = o.carrier and s.state = 'sending'))
-                  order by o.due_at, o.id limit ?{self._skip_locked}"""
-        rows = self._rows(sql, (carrier, lane, millis(now), limit))
+                  {"and (o.due_at, o.id) > (?, ?)" if behind else ""} order by o.due_at, o.id limit ?{self._skip_locked}"""
+        after = (millis(behind.due_at), behind.id) if behind else ()
+        rows = self._rows(sql, (carrier, lane, millis(now), *after, limit))
         return [Due(_message(row), bool(row[-2]), bool(row[-1])) for row in rows]
 
     def take(self, message: OutboundMessage, worker: str, now: datetime) -> OutboundMessage:
@@ -117,7 +121,9 @@ class Queue:
         """Due later."""
         self._run("update outbox set due_at = ? where id = ?", (millis(until), message.id))
 
-    def put_aside(self, message: OutboundMessage, state: Literal["held", "dropped", "stopped"], why: str, now: datetime) -> None:
+    def put_aside(
+        self, message: OutboundMessage, state: Literal["held", "dropped", "stopped", "failed"], why: str, now: datetime
+    ) -> None:
         """Not to be sent as things are."""
         sql = "update outbox set state = ?, note = ?, settled = ? where id = ?"
         self._run(sql, (state, why, millis(now), message.id))
@@ -136,11 +142,12 @@ class Queue:
         return [(row[-1], _message(row)) for row in self._rows(sql, (carrier,))]
 
     def back_from_the_future(self, carrier: str, now: datetime, longest: timedelta) -> int:
-        """After the clock was set back: what was written later than now, or waits longer than any retry does, is due now."""
+        """After the clock was set back: what was written later than now, waits longer than any retry does, or was put off further
+        than to a morning or its feeder's turn, is due now."""
         sql = """update outbox set due_at = ? where state = 'waiting' and carrier = ? and lane = ? and due_at > ?
-                 and (created > ? or (attempts > 0 and waits = 0))"""
-        at, late = millis(now), millis(now + longest)
-        return sum(self._run(sql, (at, carrier, lane, late, late)) for lane in range(len(LANES)))
+                 and (created > ? or (attempts > 0 and waits = 0) or (waits = 1 and due_at > ?))"""
+        at, late, far = millis(now), millis(now + longest), millis(now + FURTHEST)
+        return sum(self._run(sql, (at, carrier, lane, late, late, far)) for lane in range(len(LANES)))
 
     # --- settling ---------------------------------------------------------------------------------------------------
 
@@ -166,7 +173,11 @@ class Queue:
         )  # fmt: skip
         if not settled:
             return None
-        early = self._reports("carrier = ? and reference = ?", message.carrier, reference) if reference else ()
+        since = 0
+        if reference and message.attempt > 1:  # an earlier try may have had the same reference: its reports are not of this one
+            since = self._rows("select tried from outbox where id = ?", (message.id,))[0][0] - SKEW_MILLIS
+        which = "carrier = ? and reference = ? and at >= ?"
+        early = self._reports(which, message.carrier, reference, since) if reference else ()
         joined = [Joined(message.id, message.inbound, report) for report, _ in early]
         for report, _ in early:
             self._move(report)
@@ -274,12 +285,11 @@ class Queue:
     # --- figures ----------------------------------------------------------------------------------------------------
 
     def parts_spent(self, now: datetime) -> tuple[int, int]:
-        """SMS parts sent in this hour, and in the last 24 of them."""
+        """SMS parts sent in this hour, and in the last 24 of them. What a clock that was wrong has written ahead is not of them."""
         hour = millis(now) // 3_600_000
-        sql = (
-            "select coalesce(sum(case when hour = ? then parts else 0 end), 0), coalesce(sum(parts), 0) from spent where hour > ?"
-        )
-        this, day = self._rows(sql, (hour, hour - 24))[0]
+        sql = """select coalesce(sum(case when hour = ? then parts else 0 end), 0), coalesce(sum(parts), 0) from spent
+                 where hour > ? and hour <= ?"""
+        this, day = self._rows(sql, (hour, hour - 24, hour + 1))[0]
         return int(this), int(day)
 
     def ages(self, now: datetime) -> list[tuple[str, str, int, float]]:

@@ -152,8 +152,9 @@ NOTHING = Linked()
 class Outgoing(Struct, frozen=True):
     """An SMS to be put into the outbox.
 
-    `fresh_for` is how long a `fresh` message is worth sending. `information` is silenced by STOP; what `waits` nobody asked
-    for: it is not sent in the quiet hours. `refused` says why it may not be sent at all: it is only kept.
+    `fresh_for` is how long a `fresh` message is worth sending, and how long one that nobody asked for may be. `information` is
+    silenced by STOP; what `waits` nobody asked for: it is not sent in the quiet hours. `refused` says why it may not be sent at
+    all: it is only kept.
     """
 
     phone: str
@@ -480,7 +481,7 @@ class Store:
         sql = "update campaign_row set state = 'cleared', at = ? where account = ? and state = 'waiting'"
         self._run(sql, (millis(now), account))
         sql = """update outbox set state = 'dropped', note = 'paid or disputed meanwhile', settled = ?
-                 where phone in (select phone from link where account = ?) and state = 'waiting' and inbound = ?"""
+                 where phone in (select phone from link where account = ?) and state in ('waiting', 'stopped') and inbound = ?"""
         self._run(sql, (millis(now), account, campaign_of(account)))
 
     def phone_event(self, phone: str, now: datetime, what: str, note: str = "") -> None:
