@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,6 +38,13 @@ CANARIES = (
     *(value for account, deva, latin, *_ in town.CONSUMERS for value in (account, deva, latin)),
     "0123456789abcdef0123456789abcdef", "emulator-key", "test-key",
 )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of tests with one id xdist runs the first only, and nobody hears of it."""
+    twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests are called {twice[0]}: only one of them would be run")
 
 
 @pytest.hookimpl(wrapper=True)
