@@ -23,6 +23,8 @@ def number_of(index: int) -> str:
 
 
 NUMBERS = tuple(str(n) for n in range(1, 200) if str(n) not in RESERVED)
+#: A number of more digits than this is no choice from a list.
+LONGEST_OPTION = 2
 INDEX = {number: index for index, number in enumerate(NUMBERS)}
 
 

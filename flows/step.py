@@ -30,7 +30,7 @@ from flows.records import (
     replace,
 )
 from flows.reply import answerable
-from flows.screens import INDEX, Bad, Screen
+from flows.screens import INDEX, LONGEST_OPTION, Bad, Screen
 
 #: From this many bad answers in a row on, the help line is named above the screen.
 TRIES = 3
@@ -40,9 +40,7 @@ ROUND = Place("reader", "start")
 #: What answers a bill SMS: said without one, it is answered that the time is over.
 LAPSED = frozenset({"1", "2", "3", "4"})
 #: A language that is named is what is wanted.
-LANGUAGES = frozenset({"hi", "hi-Latn", "en"})
-#: A longer number than this is no choice from a list.
-LONGEST_OPTION = 2
+LANGUAGES = frozenset(FLOWS["welcome"].screens["language"].options)
 
 
 def step(conversation: Conversation, said: Sequence[Said], facts: Facts, *, dialled: bool = False, lost: bool = False) -> Turn:

@@ -14,12 +14,10 @@ from flows.transformer import asset_of, feeder_asset
 from gateway.records import Inbound
 from gateway.store.readings import Readings
 from gateway.store.sql import NONE, Known, Store, millis
-from messages.understand import mask_aadhaar
+from messages.understand import MASK, mask_aadhaar
 
 #: Where a staff number is asked for.
 GENUINE = ("help", "genuine")
-#: A text that was heard is kept without Aadhaar-looking numbers: this stands in their place.
-MASKED = "XXXX XXXX "
 
 
 class Heard:
@@ -172,7 +170,7 @@ def _new_input(conversation: Conversation, inbound: Inbound) -> str | None:
     heard, text = conversation.heard, inbound.text
     if not heard:
         return text.removeprefix("*") if text else None
-    if MASKED in heard:  # what is new begins behind as many stars
+    if MASK in heard:  # what is new begins behind as many stars
         return text.split("*", heard.count("*") + 1)[-1] if mask_aadhaar(text)[0].startswith(heard + "*") else None
     return text[len(heard) + 1 :] if text.startswith(heard + "*") else None
 

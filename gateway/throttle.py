@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from math import ceil
 
-from messages.catalogue import INDIA
+from flows.records import INDIA
 
 #: Failures in a row after which a carrier is left alone, and for how long: doubled each time it fails again.
 FAILURES = 5

@@ -7,20 +7,17 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flows.records import Args, Name
+from flows.records import INDIA, Args, Name
 from messages.encoding import clusters, measure
+from messages.understand import LANGUAGES as LANGUAGES
 from messages.understand import to_latin
 
 FOLDER = Path(__file__).parent
-#: The languages, in the order of the language menu. A language is a file here.
-LANGUAGES = ("hi", "hi-Latn", "en")
-#: India has one time zone and no summer time.
-INDIA = timezone(timedelta(hours=5, minutes=30))
 #: A name takes no more than this of a screen of 80 units.
 NAME_UNITS = 20
 #: Texts that mix scripts, said without Devanagari: [plain.<screen>] for networks that do not show it.

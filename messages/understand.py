@@ -21,6 +21,7 @@ from typing import Any
 from rapidfuzz import fuzz, process
 
 from flows.records import Said, replace
+from flows.screens import LONGEST_OPTION
 from flows.verhoeff import verhoeff_ok
 
 # --- digits and invisible characters ------------------------------------------------------------------------------------
@@ -47,7 +48,8 @@ _BETWEEN = rf"[\s{_INVISIBLE}\u2010-\u2014-]{{0,3}}"
 _AADHAAR = re.compile(
     f"(?<!{_D}){_AADHAAR_FIRST}(?:{_HIDDEN}{_D}){{3}}{_BETWEEN}{_D}(?:{_HIDDEN}{_D}){{3}}{_BETWEEN}{_D}(?:{_HIDDEN}{_D}){{3}}(?!{_D})"
 )
-_MASK = "XXXX XXXX "
+#: Stands for the first eight digits of an Aadhaar-looking number.
+MASK = "XXXX XXXX "
 
 
 def mask_aadhaar(text: str) -> tuple[str, bool]:
@@ -62,9 +64,9 @@ def mask_aadhaar(text: str) -> tuple[str, bool]:
     while found := _AADHAAR.search(text, at):
         digits = "".join(c for c in found.group().translate(_DIGITS) if "0" <= c <= "9")
         if verhoeff_ok(digits):
-            text = text[: found.start()] + _MASK + digits[8:] + text[found.end() :]
+            text = text[: found.start()] + MASK + digits[8:] + text[found.end() :]
             # The four digits left may begin another number with what follows.
-            masked, at = True, found.start() + len(_MASK)
+            masked, at = True, found.start() + len(MASK)
         else:
             at = found.start() + 1
     return text, masked
@@ -229,7 +231,9 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 
 KEYWORDS = Path(__file__).with_name("keywords.toml")
-CATALOGUES = tuple(Path(__file__).with_name(f"{lang}.toml") for lang in ("hi", "hi-Latn", "en"))
+#: The languages, in the order of the language menu. A language is a file here.
+LANGUAGES = ("hi", "hi-Latn", "en")
+CATALOGUES = tuple(Path(__file__).with_name(f"{lang}.toml") for lang in LANGUAGES)
 #: Tables of a catalogue that are no screens, and what stands in a screen's table beside the labels of its options.
 NO_SCREENS, NO_LABELS = ("option", "line", "word"), ("text", "sms", "max_parts")
 
@@ -254,8 +258,6 @@ def _labels() -> dict[str, list[str]]:
 #: measured, facts/text.md section 5.
 NEAR, BEHIND, OFFERED = 75, 5, 3
 _WORD_LEAST, _FREE_LEAST = 3, 5
-#: A longer number is no choice from a list.
-LONGEST_CHOICE = 2
 
 
 class Ear:
@@ -586,7 +588,7 @@ class Ear:
 
     def _counts(self, start: int, number: str, words: Sequence[_Word]) -> bool:
         """Whether a number is no choice but counts what stands behind it (2 din, 1 june), or is a nought: one of a sentence."""
-        if number == "0" or len(number) > LONGEST_CHOICE:
+        if number == "0" or len(number) > LONGEST_OPTION:
             return number == "0"
         after = next((word for word in words if word.start > start), None)
         return after is not None and after.start - start <= len(number) + 1 and after.key in self._counted

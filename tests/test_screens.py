@@ -12,11 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flows import FLOWS
-from flows.records import Name, Option, Text
+from flows.records import INDIA, Name, Option, Text
 from flows.screens import RESERVED, number_of
 from gateway.settings import Settings
 from messages import Limits, Reply, Voice
-from messages.catalogue import INDIA, MissingText, clean, rupees, shorten
+from messages.catalogue import MissingText, clean, rupees, shorten
 from messages.dlt import Registry
 from messages.encoding import measure
 from messages.fit import pages

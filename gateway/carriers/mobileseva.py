@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 
 import requests
 
-from flows.records import Channel
+from flows.records import INDIA, Channel
 from gateway.carriers import Door
 from gateway.carriers.calling import Line, never_left, words_of
 from gateway.carriers.reading import mobile, query, required
 from gateway.records import Answer, Inbound, Later, OutboundMessage, Outcome, Sent, Unsure
 from gateway.settings import Settings
 from messages import Limits
-from messages.catalogue import INDIA
 from messages.encoding import measure
 from messages.understand import mask_aadhaar
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from flows.records import Name
+from flows.records import INDIA, Name
 from gateway.audit import Audit
 from gateway.carriers.centre import Centre
 from gateway.casework import Casework
@@ -24,7 +24,7 @@ from gateway.desk.ask import Ask
 from gateway.hop import Hop
 from gateway.records import masked
 from gateway.store.cases import Cases
-from messages.catalogue import INDIA, Catalogue, rupees
+from messages.catalogue import Catalogue, rupees
 
 if TYPE_CHECKING:
     from gateway.app import Gateway

@@ -14,11 +14,11 @@ from gateway.desk.figures import delivered
 from gateway.store.campaigns import CampaignKind
 from gateway.store.figures import TAKEN, Figures
 from gateway.store.queue import Queue
+from messages.catalogue import LANGUAGES
 
 #: How far back delivery is counted, and what has not arrived is listed: the newest of it, as many as one form takes.
 BACK = timedelta(days=7)
 MOST_ASIDE = 50
-LANGS = ("hi", "hi-Latn", "en")
 #: Tariff categories of Bihar (facts: utility.md section 4).
 CATEGORIES = ("KJ", "DS-I", "DS-II", "DS-III", "NDS-I", "NDS-II", "IAS-I", "IAS-II", "LTIS-I", "LTIS-II", "PWW", "SS",
               "HTS-I", "HTS-II", "HTS-III", "HTS-IV")  # fmt: skip
@@ -67,7 +67,7 @@ def shown(ask: Ask, status: int = 200, *, why: str = "") -> Response:
         cost=day * settings.part_paise,
         part_paise=settings.part_paise,
         templates=[
-            (key, [registry.templates[key, lang] for lang in LANGS]) for key in sorted({key for key, _ in registry.templates})
+            (key, [registry.templates[key, lang] for lang in LANGUAGES]) for key in sorted({key for key, _ in registry.templates})
         ],
         profile=registry.profile,
         campaigns=office(ask).all(),
