@@ -53,8 +53,8 @@ def one_line(said: Said) -> tuple[str, ...]:
         return ()
     if not said.account or numbers[:1] != [said.account] or len(status) > 1:
         return ()
-    for unread in status:
-        return (said.account, unread, "", *numbers[1:]) if len(numbers) <= 2 else ()
+    if status:
+        return (said.account, *status, "", *numbers[1:]) if len(numbers) <= 2 else ()
     return (said.account, "OK", *numbers[1:]) if len(numbers) in (2, 3) else ()
 
 
